@@ -1,0 +1,48 @@
+"""The agent's own error tree (doors have theirs in `hal.errors`).
+
+    AgentError
+    |-- Refused(code, text)      something from outside is refused; nothing was done
+    |   |-- OrderRefused         an order, at the door of `command`
+    |   |-- MediaRefused         an asset: not fetched, wrong hash, not audio
+    |   `-- TextRefused          a board text: missing glyph, does not fit
+    `-- ConfigInvalid(problems)  the config file; carries every problem at once
+
+`assert` is for what we promised ourselves. These are for what the world did.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_agent.model import ReasonCode
+
+
+class AgentError(Exception):
+    """Root of the agent's errors."""
+
+
+class Refused(AgentError):
+    """Something from outside is refused, with a code for machines and a sentence for people.
+
+    Attributes:
+        code: one of `edge_agent.model.ReasonCode`.
+        text: a full English sentence: what is wrong and what would help.
+    """
+
+    def __init__(self, code: ReasonCode, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class OrderRefused(Refused):
+    """An order is refused at the door; it was not executed."""
+
+
+class MediaRefused(Refused):
+    """An asset could not be had, or is not what it was said to be."""
+
+
+class TextRefused(Refused):
+    """A board text cannot be shown whole and unchanged."""

@@ -1,0 +1,246 @@
+"""Frozen values that all rooms share: ids, precedence, intents, steps, outcomes.
+
+Bytes become these at the edge (`command`, `config`); rooms hand only these to one another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import NewType
+
+NodeId = NewType("NodeId", str)
+OrderId = NewType("OrderId", str)
+"""A ULID or UUID, chosen by the issuer, unique for ever."""
+Issuer = NewType("Issuer", str)
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 lower-case hex digits: the identity of an asset."""
+
+RATE_HZ = 48_000
+"""The one sample rate inside the node (AUDIO.md: 48 kHz mono float32)."""
+PERIOD_FRAMES = 960
+"""What the card takes at once: 20 ms."""
+RING_FRAMES = 7_200
+"""The most that waits between pump and card: 150 ms."""
+
+NS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+class Precedence(IntEnum):
+    """The three classes of Vietnamese rules: thường < ưu tiên < khẩn cấp (Circular 39/2020/TT-BTTTT)."""
+
+    ROUTINE = 0
+    PRIORITY = 1
+    EMERGENCY = 2
+
+    @property
+    def wire(self) -> str:
+        """The name in orders and reports."""
+        return self.name.lower()
+
+    @classmethod
+    def from_wire(cls, name: str) -> Precedence:
+        """Inverse of `wire`; raises KeyError."""
+        return cls[name.upper()] if name.islower() else cls[name]
+
+
+class ReasonCode(StrEnum):
+    """Why something was refused or ended as it did (PROTOCOL.md, "Codes")."""
+
+    BAD_ENVELOPE = "bad_envelope"
+    UNKNOWN_KEY = "unknown_key"
+    REVOKED_KEY = "revoked_key"
+    BAD_SIGNATURE = "bad_signature"
+    OUT_OF_SCOPE = "out_of_scope"
+    WRONG_AUDIENCE = "wrong_audience"
+    REPLAYED = "replayed"
+    EXPIRED = "expired"
+    CLOCK_UNTRUSTED = "clock_untrusted"
+    BAD_ARGS = "bad_args"
+    UNSUPPORTED = "unsupported"
+    BUSY = "busy"
+    MUTED = "muted"
+    NO_MEDIA = "no_media"
+    NO_SPACE = "no_space"
+    HARDWARE_FAULT = "hardware_fault"
+    QUIET_HOURS = "quiet_hours"
+    GOVERNOR = "governor"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+    INTERRUPTED = "interrupted"
+    PREEMPTED = "preempted"
+    TIMEOUT = "timeout"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A code for machines and an English sentence for people."""
+
+    code: ReasonCode
+    text: str
+
+
+class Outcome(StrEnum):
+    """How a request ended, in the as-run log."""
+
+    AIRED = "AIRED"
+    PARTIAL = "PARTIAL"
+    PREEMPTED = "PREEMPTED"
+    MISSED = "MISSED"
+    REFUSED = "REFUSED"
+    FAILED = "FAILED"
+
+
+class OrderState(StrEnum):
+    """The states of an order on `up/cmd`; those of `TERMINAL` never change."""
+
+    RECEIVED = "received"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    WAITING = "waiting"
+    EXECUTING = "executing"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    INTERRUPTED = "interrupted"
+
+
+TERMINAL = frozenset(
+    {
+        OrderState.REJECTED,
+        OrderState.SUCCESSFUL,
+        OrderState.FAILED,
+        OrderState.CANCELLED,
+        OrderState.EXPIRED,
+        OrderState.SUPERSEDED,
+        OrderState.INTERRUPTED,
+    }
+)
+
+
+# ---------------------------------------------------------------- intents: what the node is asked to do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """What every request carries.
+
+    `deadline_ns` is the last CLOCK_BOOTTIME instant at which it may still begin; the order's wall
+    expiry was turned into it once, when it was accepted, so a later clock step changes nothing.
+    """
+
+    id: OrderId
+    issuer: Issuer
+    precedence: Precedence
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play(Intent):
+    """Play an asset. `volume` 0-100 for this turn only (None: the node's); `zones` () = all."""
+
+    media: Digest
+    url: str | None = None
+    volume: int | None = None
+    zones: tuple[str, ...] = ()
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop(Intent):
+    """Stop order `target`, or (target None) everything of class `below` and lower... see `covers`."""
+
+    target: OrderId | None = None
+    highest: Precedence = Precedence.EMERGENCY
+    """With no target: classes up to and including this one are stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetVolume(Intent):
+    """Set the node's volume, 0-100, kept over restarts."""
+
+    volume: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardShow(Intent):
+    """Show a text until `until_ns` (CLOCK_BOOTTIME); the presenter keeps it over restarts by wall time too."""
+
+    text: str
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardClear(Intent):
+    """Take down notice `target`, or (None) every notice of the order's class and lower."""
+
+    target: OrderId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping(Intent):
+    """Answer, nothing else."""
+
+
+type_of_verb: dict[str, type[Intent]] = {
+    "play": Play,
+    "stop": Stop,
+    "volume": SetVolume,
+    "board_show": BoardShow,
+    "board_clear": BoardClear,
+    "ping": Ping,
+}
+
+
+# ---------------------------------------------------------------- steps: how it goes, returned upward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsRun:
+    """What a request came to, for the as-run log. Times are CLOCK_BOOTTIME ns; None = did not happen.
+
+    `proof` is the grade reached: 0 none, 1 written to card or board, 2 electrical or read back,
+    3 acoustic or seen (AUDIO.md, "Proof of sound").
+    """
+
+    outcome: Outcome
+    reason: Reason | None = None
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    digest: Digest | None = None
+    volume: int | None = None
+    frames: int = 0
+    """Programme frames that sounded."""
+    underruns: int = 0
+    preempted_count: int = 0
+    pages: int = 0
+    """Board pages shown."""
+    proof: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """The request is accepted and waits for its turn, or its asset."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executing:
+    """It begins now: nothing has sounded or been shown before whoever asked has stored this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """It has ended. `state` is terminal."""
+
+    state: OrderState
+    asrun: AsRun
+    result: dict[str, object] = field(default_factory=dict)
+
+
+Step = Waiting | Executing | Finished

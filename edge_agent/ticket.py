@@ -1,0 +1,61 @@
+"""A request's ticket: whoever asked holds it, the outlet that serves it stamps it.
+
+The asker:   `await granted()` -> store that it executes -> `begin()` -> `await ended()`
+The outlet:  `grant()` -> `await begun()` -> sound or dots -> `end(finished)`
+
+Nothing is heard or seen between `grant` and `begin`, so a power cut can never make an
+order run twice. Results come back as the value of an await; nobody is called back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from edge_agent.model import Finished, Intent
+
+
+class Ticket:
+    """One request on its way through an outlet. Belongs to one event loop."""
+
+    def __init__(self, intent: Intent) -> None:
+        self.intent = intent
+        self._granted = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._finished: Finished | None = None
+        self._end = asyncio.Event()
+
+    async def granted(self) -> bool:
+        """Wait for the turn. True: begin it. False: it ended before, see `ended()`."""
+        await self._granted.wait()
+        return self._finished is None
+
+    def begin(self) -> None:
+        """The asker has stored that it executes; the outlet may go on."""
+        self._begun.set()
+
+    async def ended(self) -> Finished:
+        """Wait for the end and return it."""
+        await self._end.wait()
+        assert self._finished is not None
+        return self._finished
+
+    def grant(self) -> None:
+        """Its turn has come. Idempotent."""
+        self._granted.set()
+
+    async def begun(self) -> None:
+        """Wait until the asker has called `begin`, or until the ticket has ended."""
+        await self._begun.wait()
+
+    def end(self, finished: Finished) -> None:
+        """Close the ticket with its one result."""
+        assert self._finished is None, "a ticket ends once"
+        self._finished = finished
+        self._granted.set()
+        self._begun.set()
+        self._end.set()
+
+    @property
+    def finished(self) -> Finished | None:
+        """The result, or None while it is under way."""
+        return self._finished

@@ -1,0 +1,62 @@
+"""Virtual time as a `hal.ports.Clock`: one counter, and a wall clock that may be wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hal.sim.loop import NS, Counter
+
+_BIRTH = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
+
+
+class VirtualClock:
+    """Monotonic time is the counter. Wall time is the counter plus an offset curve: a base, a drift
+    in ppm, and steps; `lose()` puts it at 1970 and unsynced, as a Pi without RTC wakes up."""
+
+    def __init__(self, counter: Counter, *, wall: datetime = _BIRTH, drift_ppm: float = 0.0) -> None:
+        self._counter = counter
+        self._base_wall = wall
+        self._base_ns = counter.ns
+        self._drift = drift_ppm / 1e6
+        self._synced = True
+        self._boot = 1
+
+    def monotonic_ns(self) -> int:
+        """The counter."""
+        return self._counter.ns
+
+    def utc_now(self) -> datetime:
+        """Base plus elapsed time, run fast or slow by the drift."""
+        elapsed_us = (self._counter.ns - self._base_ns) * (1 + self._drift) / 1000
+        return self._base_wall + timedelta(microseconds=elapsed_us)
+
+    def wall_synced(self) -> bool:
+        """As set by `sync` and `lose`."""
+        return self._synced
+
+    def boot_id(self) -> str:
+        """Changes at `reboot`."""
+        return f"boot-{self._boot}"
+
+    def step(self, seconds: float) -> None:
+        """Let the wall clock jump, forward or back."""
+        self._rebase(self.utc_now() + timedelta(seconds=seconds))
+
+    def sync(self, wall: datetime) -> None:
+        """A time source sets the wall clock and vouches for it."""
+        self._rebase(wall)
+        self._synced = True
+
+    def lose(self) -> None:
+        """No time source and no RTC: 1970, unsynced."""
+        self._rebase(datetime(1970, 1, 1, tzinfo=UTC))
+        self._synced = False
+
+    def reboot(self, *, dark_s: float = 5.0) -> None:
+        """A new boot: `dark_s` pass unseen, and the boot id changes. The counter itself goes on."""
+        self._counter.advance(int(dark_s * NS))
+        self._boot += 1
+
+    def _rebase(self, wall: datetime) -> None:
+        self._base_wall = wall
+        self._base_ns = self._counter.ns
