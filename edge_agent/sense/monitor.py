@@ -1,0 +1,139 @@
+"""The room's thread of life: watches the inputs, drives the status light.
+
+A stop button stops what sounds at once, without asking anyone. Mains, tamper and amplifier
+fault become alerts, which are durable: once felt, they are reported even if the line lets go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+
+from edge_agent.model import NS, Issuer, OrderId, Precedence, Stop
+from edge_agent.playout.channel import Channel
+from edge_agent.report.outbox import Outbox
+from edge_agent.report.status import Alerts
+from edge_agent.router import Router
+from edge_agent.sense.light import PATTERN, condition
+from edge_agent.sense.settings import Meaning, SenseSettings
+from hal.errors import HalError
+from hal.ports import Clock, InputLine, Lines
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = 30.0
+
+_ALERTS = {
+    Meaning.TAMPER: ("tamper", True, "The box is open. If nobody of ours is at it, go and look."),
+    Meaning.AMP_FAULT: (
+        "amp_fault",
+        True,
+        "The amplifier reports a fault. Check its load, its cooling and its supply.",
+    ),
+    Meaning.MAINS: ("mains_lost", False, "The mains are gone; the node runs on its battery."),
+}
+"""Meaning -> alert id, the level that raises it, and what it says."""
+
+
+class Monitor:
+    """Watches the box for as long as `life` runs."""
+
+    def __init__(
+        self,
+        *,
+        settings: SenseSettings,
+        clock: Clock,
+        lines: Lines,
+        router: Router,
+        channel: Channel,
+        outbox: Outbox,
+        alerts: Alerts,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._lines = lines
+        self._router = router
+        self._channel = channel
+        self._outbox = outbox
+        self._alerts = alerts
+
+    async def life(self) -> None:
+        """Watch every input and keep the light going, each in its own task, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for name, spec in self._settings.inputs.items():
+                group.create_task(self._watch(name, spec.meaning), name=f"input {name}")
+            if self._settings.status_led is not None:
+                group.create_task(self._shine(), name="status light")
+
+    async def _watch(self, name: str, meaning: Meaning) -> None:
+        line: InputLine | None = None
+        silent = False
+        while True:
+            try:
+                if line is None:
+                    line = self._lines.input(self._settings.inputs[name].spec(name))
+                    await self._felt(meaning, active=line.active(), at_start=True)
+                await self._felt(meaning, active=await self._settled_change(line), at_start=False)
+                silent = False
+            except HalError as error:
+                if not silent:
+                    log.warning("An input line cannot be read. line=%s error=%s", name, error)
+                silent = True
+                await asyncio.sleep(_RETRY_S)
+
+    async def _settled_change(self, line: InputLine) -> bool:
+        """Wait for a change that holds for the debounce time; return the level it settled at."""
+        before = line.active()
+        while True:
+            await line.wait_change()
+            while True:
+                level = line.active()
+                try:
+                    async with asyncio.timeout(self._settings.debounce_ms / 1000):
+                        await line.wait_change()
+                except TimeoutError:
+                    break
+            if level != before:
+                return level
+
+    async def _felt(self, meaning: Meaning, *, active: bool, at_start: bool) -> None:
+        if meaning is Meaning.STOP_BUTTON:
+            if active and not at_start:
+                await self._stop()
+            return
+        alert, raises, text = _ALERTS[meaning]
+        if active == raises:
+            await self._alerts.raised(alert, text)
+        else:
+            await self._alerts.solved(alert)
+
+    async def _stop(self) -> None:
+        now = self._clock.monotonic_ns()
+        intent = Stop(
+            id=OrderId(f"button-{self._clock.boot_id()[:8]}-{now}"),
+            issuer=Issuer("local-button"),
+            precedence=Precedence.EMERGENCY,
+            deadline_ns=now + 5 * NS,
+        )
+        async with aclosing(self._router.carry_out(intent)) as steps:
+            async for _ in steps:
+                pass
+        log.info("The stop button was pressed.")
+
+    async def _shine(self) -> None:
+        spec = self._settings.status_led
+        assert spec is not None
+        led = self._lines.output(spec.spec("status_led"))
+        lit: bool | None = None
+        while True:
+            now = condition(
+                faults=self._alerts.open_count,
+                online=self._outbox.online,
+                sounding=self._channel.snapshot().current is not None,
+            )
+            for light, seconds in PATTERN[now]:
+                if light != lit:
+                    led.set(active=light)
+                    lit = light
+                await asyncio.sleep(seconds)
