@@ -7,11 +7,14 @@ from datetime import UTC, datetime, timedelta
 from hal.sim.loop import NS, Counter
 
 _BIRTH = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
+_BOOT_NS = 10 * NS
+"""A node's kernel has been up this long when the agent starts."""
 
 
 class VirtualClock:
-    """Monotonic time is the counter. Wall time is the counter plus an offset curve: a base, a drift
-    in ppm, and steps; `lose()` puts it at 1970 and unsynced, as a Pi without RTC wakes up."""
+    """Monotonic time is the counter, less what had passed before this boot. Wall time is the counter plus
+    an offset curve: a base, a drift in ppm, and steps; `lose()` puts it at 1970 and unsynced, as a Pi
+    without RTC wakes up."""
 
     def __init__(self, counter: Counter, *, wall: datetime = _BIRTH, drift_ppm: float = 0.0) -> None:
         self._counter = counter
@@ -20,15 +23,16 @@ class VirtualClock:
         self._drift = drift_ppm / 1e6
         self._synced = True
         self._boot = 1
+        self._boot_ns = 0
 
     def monotonic_ns(self) -> int:
-        """The counter."""
-        return self._counter.ns
+        """The counter since boot."""
+        return self._counter.ns - self._boot_ns
 
     def utc_now(self) -> datetime:
         """Base plus elapsed time, run fast or slow by the drift."""
-        elapsed_us = (self._counter.ns - self._base_ns) * (1 + self._drift) / 1000
-        return self._base_wall + timedelta(microseconds=elapsed_us)
+        elapsed_ns = self._counter.ns - self._base_ns
+        return self._base_wall + timedelta(microseconds=(elapsed_ns + elapsed_ns * self._drift) / 1000)
 
     def wall_synced(self) -> bool:
         """As set by `sync` and `lose`."""
@@ -42,6 +46,11 @@ class VirtualClock:
         """Let the wall clock jump, forward or back."""
         self._rebase(self.utc_now() + timedelta(seconds=seconds))
 
+    def drift(self, ppm: float) -> None:
+        """From now on run fast (or slow) by so much."""
+        self._rebase(self.utc_now())
+        self._drift = ppm / 1e6
+
     def sync(self, wall: datetime) -> None:
         """A time source sets the wall clock and vouches for it."""
         self._rebase(wall)
@@ -52,10 +61,20 @@ class VirtualClock:
         self._rebase(datetime(1970, 1, 1, tzinfo=UTC))
         self._synced = False
 
-    def reboot(self, *, dark_s: float = 5.0) -> None:
-        """A new boot: `dark_s` pass unseen, and the boot id changes. The counter itself goes on."""
+    def reboot(self, *, dark_s: float = 5.0, battery: bool = True) -> None:
+        """A new boot: `dark_s` pass unseen, monotonic time starts again and the boot id changes.
+
+        Without a battery the wall clock goes on from where it stood when the light went out, and
+        nobody vouches for it. The counter itself never goes back.
+        """
+        if not battery:
+            wall = self.utc_now()
         self._counter.advance(int(dark_s * NS))
+        if not battery:
+            self._rebase(wall)
+            self._synced = False
         self._boot += 1
+        self._boot_ns = self._counter.ns - _BOOT_NS
 
     def _rebase(self, wall: datetime) -> None:
         self._base_wall = wall

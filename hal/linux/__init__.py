@@ -1,0 +1,1 @@
+"""The real drivers: what stands behind each door on a Linux machine."""

@@ -1,0 +1,58 @@
+"""Time from the kernel: CLOCK_BOOTTIME for durations, the system's wall clock for dates.
+
+Facts about trust: systemd-timesyncd touches `/run/systemd/timesync/synchronized` each time it
+has set the clock, and chrony's and our own units can do the same. ProtectClock= forbids
+adjtimex, so this file is the one witness a hardened unit can read. /run is a tmpfs on a
+normal system; where it is not, a file older than this boot says nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+NS = 1_000_000_000
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_SLACK_NS = 2 * NS
+"""A file touched in the first instants of a boot must not look older than the boot."""
+
+
+class SystemClock:
+    """`hal.ports.Clock` on the running kernel.
+
+    Args:
+        trust_file: touched by whoever sets the wall clock; newer than this boot means synced.
+        always_synced: believe the wall clock anyway (a node with a good RTC, or a desk).
+    """
+
+    def __init__(
+        self, trust_file: str = "/run/systemd/timesync/synchronized", *, always_synced: bool = False
+    ) -> None:
+        self._trust_file = trust_file
+        self._always_synced = always_synced
+        self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
+
+    def monotonic_ns(self) -> int:
+        """CLOCK_BOOTTIME."""
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def utc_now(self) -> datetime:
+        """CLOCK_REALTIME."""
+        return datetime.now(UTC)  # noqa: TID251 - this is the door where dates come in
+
+    def wall_synced(self) -> bool:
+        """Whether the trust file was touched in this boot."""
+        if self._always_synced:
+            return True
+        try:
+            touched_ns = Path(self._trust_file).stat().st_mtime_ns
+        except OSError:
+            return False
+        booted_ns = time.clock_gettime_ns(time.CLOCK_REALTIME) - self.monotonic_ns()
+        return touched_ns >= booted_ns - _SLACK_NS
+
+    def boot_id(self) -> str:
+        """The kernel's, read once."""
+        return self._boot_id
