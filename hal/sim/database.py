@@ -125,7 +125,9 @@ class VirtualDatabase:
     # ---------------------------------------------------- within
 
     def _open(self, image: bytes | None) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None, factory=_Connection)
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False, factory=_Connection
+        )
         if image:
             self._connection.deserialize(image)
         self._connection.execute("PRAGMA foreign_keys = ON")
