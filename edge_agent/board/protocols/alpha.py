@@ -1,0 +1,247 @@
+"""The Alpha Sign Communications Protocol (form 9708-8061), as far as a picture board needs it.
+
+Facts about Alpha signs:
+
+- A frame is five or more NUL (the sign finds the baud rate in them), SOH, a type code ('Z' any sign),
+  an address of two hex digits ('00' every sign), commands, EOT. A command is STX, a code, its
+  text, and, where a checksum follows, ETX and the 16-bit sum of STX..ETX in four hex digits.
+- A file must have been given memory (`E$`) before it can be written; only the priority file '0'
+  is always there. `E$` goes alone, erases every file, and leaves the sign deaf for about 5 s.
+- A SMALL DOTS picture has at most 31 rows and 255 columns. After its width the sign wants 100 ms
+  to make room, and so after the STX of each of several commands in one frame.
+- A picture is seen when a TEXT file calls it (14h, label). The priority file hides all others until
+  it is written without any text: a bare `A0`. An empty text with a mode would leave the sign dark.
+- The serial error register (`F*`) is 40h and one bit an error. `E4` clears it.
+- Everything is below 80h, so a line of 7 data bits carries it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from edge_agent.board.dots import Dots
+from edge_agent.board.protocols import (
+    AskErrors,
+    AskPlan,
+    Caps,
+    Command,
+    Errors,
+    ForgetErrors,
+    Plan,
+    Release,
+    Reply,
+    Settle,
+    SetUp,
+    Show,
+    Store,
+    TakeOver,
+    Tx,
+)
+
+WAKE, SOH, STX, ETX, EOT, ESC = b"\x00" * 5, b"\x01", b"\x02", b"\x03", b"\x04", b"\x1b"
+CALL_PICTURE = b"\x14"
+MIDDLE, HOLD = b"\x20", b"b"
+GAP_S = 0.15
+"""The form says at least 100 ms; some boards' clocks are slow and a gap is cheap."""
+SET_UP_DEAF_S = 6.0
+"""The form says about 5 s after `E$`."""
+RECEIVED_MAX_BYTES = 4096
+
+TEXT_LABEL = b"A"
+PRIORITY_LABEL = b"0"
+PICTURE_LABELS = bytes(code for code in range(0x21, 0x7F) if chr(code) not in "0123456789?A]^_")
+"""Without the priority file, the counters, the wild card, our TEXT file, and the escapes of printable frames."""
+TEXT_BYTES = 64
+PIXEL = {"mono": "1", "red": "1", "green": "2", "amber": "3"}
+DEPTH = {"mono": b"1000", "red": b"2000", "green": b"2000", "amber": b"2000"}
+
+ERROR_BITS = {
+    0x20: "illegal command or file label",
+    0x10: "checksum",
+    0x08: "buffer overflow",
+    0x04: "line time-out",
+    0x02: "framing",
+    0x01: "parity",
+}
+
+Colour = Literal["mono", "red", "green", "amber"]
+
+
+def checksum(command: bytes) -> bytes:
+    """SUM4 over STX, the command and ETX."""
+    return b"%04X" % (sum(STX + command + ETX) & 0xFFFF)
+
+
+def frame(*commands: bytes, address: bytes = b"Z00", with_sum: bool = True) -> bytes:
+    """A frame as it stands on the line. Without sums, ETX stands only between commands."""
+    if with_sum:
+        body = b"".join(STX + command + ETX + checksum(command) for command in commands)
+    else:
+        body = ETX.join(STX + command for command in commands)
+    return WAKE + SOH + address + body + EOT
+
+
+def text_file(label: bytes, text: bytes) -> bytes:
+    """Write a TEXT file that holds still in the middle."""
+    return b"A" + label + ESC + MIDDLE + HOLD + text
+
+
+def memory(*files: bytes) -> bytes:
+    """Divide the memory; each file is label, type, lock, size, extra."""
+    return b"E$" + b"".join(files)
+
+
+def text_memory(label: bytes, size: int) -> bytes:
+    """A TEXT file, open to the remote control (`U`), shown at all times (FF00)."""
+    return label + b"AU%04XFF00" % size
+
+
+def picture_memory(label: bytes, *, rows: int, columns: int, depth: bytes) -> bytes:
+    """A SMALL DOTS picture, locked (`L`)."""
+    return label + b"DL%02X%02X" % (rows, columns) + depth
+
+
+def set_time(hour: int, minute: int) -> bytes:
+    """Set the sign's clock."""
+    return b"E %02d%02d" % (hour, minute)
+
+
+def run_sequence(labels: bytes) -> bytes:
+    """Run these TEXT files in this order (`S`), unlocked (`U`)."""
+    return b"E.SU" + labels
+
+
+def picture_head(label: bytes, dots: Dots) -> bytes:
+    """What comes before the pause of a SMALL DOTS write."""
+    return b"I" + label + b"%02X%02X" % (dots.height, dots.width)
+
+
+def picture_rows(dots: Dots, pixel: str) -> bytes:
+    """What comes after the pause: each row's dots and CR."""
+    return "".join(dots.row_text(y, lit=pixel) + "\r" for y in range(dots.height)).encode("ascii")
+
+
+def paced(*commands: bytes, address: bytes = b"Z00") -> tuple[Tx, ...]:
+    """A frame, cut where the sign wants a pause: after each STX when there are several commands."""
+    whole = frame(*commands, address=address)
+    if len(commands) == 1:
+        return (Tx(whole, GAP_S),)
+    parts = [part + STX for part in whole.split(STX)]
+    return tuple(Tx(part, GAP_S) for part in [*parts[:-1], parts[-1][:-1]])
+
+
+class AlphaCodec:
+    """A codec for one sign. `slots` pictures of the sign's size and one TEXT file are what we use of it."""
+
+    def __init__(
+        self,
+        *,
+        columns: int,
+        rows: int,
+        slots: int,
+        colour: Colour = "mono",
+        address: bytes = b"Z00",
+        answers: bool = True,
+    ) -> None:
+        assert 1 <= slots <= len(PICTURE_LABELS)
+        assert rows <= 31, "a SMALL DOTS picture has no more rows"
+        assert columns <= 255, "a SMALL DOTS picture has no more columns"
+        self.caps = Caps(
+            columns=columns, rows=rows, slots=slots, takeover=True, read_back=answers, erases_on_set_up=True
+        )
+        self._colour = colour
+        self._address = address
+        self._received = b""
+
+    def encode(self, command: Command) -> tuple[Tx, ...]:
+        """The bytes that say it, in order, with the pauses a sign needs."""
+        match command:
+            case SetUp():
+                (alone,) = self._one(memory(*self._files()))
+                return (
+                    Tx(alone.payload, SET_UP_DEAF_S),
+                    *paced(text_file(TEXT_LABEL, b" "), run_sequence(TEXT_LABEL), address=self._address),
+                )
+            case Settle():
+                return self._one(run_sequence(TEXT_LABEL))
+            case Store(slot=slot, dots=dots):
+                return self._picture(slot, dots)
+            case Show(slot=slot):
+                text = b" " if slot is None else CALL_PICTURE + self._label(slot)
+                return self._one(text_file(TEXT_LABEL, text))
+            case TakeOver(slot=slot):
+                return self._one(text_file(PRIORITY_LABEL, CALL_PICTURE + self._label(slot)))
+            case Release():
+                return self._one(b"A" + PRIORITY_LABEL)
+            case ForgetErrors():
+                return self._one(b"E4")
+            case AskErrors():
+                return self._one(b"F*", expect=Errors)
+            case AskPlan():
+                return self._one(b"F$", expect=Plan)
+
+    def feed(self, received: bytes) -> Sequence[Reply]:
+        """Take received bytes, any split, garbage included; return the replies that became whole."""
+        waiting = self._received + received
+        replies: list[Reply] = []
+        done = 0
+        for found in _REPLY.finditer(waiting):
+            done = found.end()
+            if found[2] == checksum(found[1]):
+                replies += self._understood(found[1])
+        begun = waiting.rfind(SOH, done)
+        self._received = waiting[begun:][-RECEIVED_MAX_BYTES:] if begun >= 0 else b""
+        return replies
+
+    def forget(self) -> None:
+        """Throw away a reply received in part."""
+        self._received = b""
+
+    def _one(self, command: bytes, expect: type[Reply] | None = None) -> tuple[Tx, ...]:
+        return (Tx(frame(command, address=self._address), GAP_S, expect),)
+
+    def _label(self, slot: int) -> bytes:
+        assert 0 <= slot < self.caps.slots
+        return PICTURE_LABELS[slot : slot + 1]
+
+    def _files(self) -> list[bytes]:
+        """Our memory: the TEXT file, and a picture a slot."""
+        pictures = (
+            picture_memory(
+                self._label(slot), rows=self.caps.rows, columns=self.caps.columns, depth=DEPTH[self._colour]
+            )
+            for slot in range(self.caps.slots)
+        )
+        return [text_memory(TEXT_LABEL, TEXT_BYTES), *pictures]
+
+    def _picture(self, slot: int, dots: Dots) -> tuple[Tx, ...]:
+        """One frame in two parts: the sign makes room after the width."""
+        head = picture_head(self._label(slot), dots)
+        whole = frame(head + picture_rows(dots, PIXEL[self._colour]), address=self._address)
+        cut = whole.index(STX) + 1 + len(head)
+        return Tx(whole[:cut], GAP_S), Tx(whole[cut:], GAP_S)
+
+    def _understood(self, command: bytes) -> list[Reply]:
+        """The reply in a sound frame, if it is one that we asked for."""
+        if command[:2] == b"E*" and len(command) == 3:
+            bits = command[2]
+            found = tuple(name for bit, name in ERROR_BITS.items() if bits & bit)
+            return [Errors(found, unknown_file=bool(bits & 0x20))]
+        if command[:2] == b"E$":
+            held = {entry[:2]: entry for entry in re.findall(rb"[ -~][A-D][UL][0-9A-F]{8}", command[2:])}
+            return [Plan(all(_serves(held.get(want[:2], b""), want) for want in self._files()))]
+        return []
+
+
+_REPLY = re.compile(rb"\x01[ -\x7f][0-9A-F?]{2}\x02([^\x01-\x04]*)\x03([0-9A-F]{4})\x04")
+
+
+def _serves(held: bytes, want: bytes) -> bool:
+    """Whether a file that the sign reports will do: pictures of the very size, texts at least as long."""
+    if not held:
+        return False
+    if want[1:2] == b"D":
+        return held[3:7] == want[3:7]
+    return int(held[3:7], 16) >= int(want[3:7], 16)
