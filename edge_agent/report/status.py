@@ -1,0 +1,368 @@
+"""What the node says of itself: birth, will, farewell, capabilities, health, and alerts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import resource
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from edge_agent.clocktrust import ClockTrust, Quality
+from edge_agent.model import NS, NodeId
+from edge_agent.report import shelf
+from edge_agent.report.asrun import rfc3339
+from edge_agent.report.outbox import Outbox
+from edge_agent.report.settings import ReportSettings
+from hal.errors import BrokerRefused, DatabaseError, DiskError
+from hal.ports import BrokerSession, Clock, Database, Disk, Message
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS alert (
+    id TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    payload BLOB NOT NULL                -- as it was published
+) WITHOUT ROWID;
+"""
+
+_MIB = 1 << 20
+_ALERT_ID = re.compile(r"[a-z0-9_]{1,40}")
+_TEXT_MAX = 500
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+class ClockNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What time the node has. `wall` is null while the clock is unknown; `mono` is ms since boot."""
+
+    quality: str
+    wall: str | None
+    mono: int
+
+
+class Birth(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="online"):
+    """`up/state`, retained, after each connect. A fresh order may echo `nonce` when the clock is not trusted."""
+
+    session: str
+    boot: str
+    nonce: str
+    agent: str
+    have: Mapping[str, int]
+    last: Mapping[str, int]
+    clock: ClockNote
+
+
+class Will(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="lost"):
+    """`up/state`, published by the broker when it has lost us."""
+
+    session: str
+
+
+class Farewell(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="offline"):
+    """`up/state`, when we leave on purpose."""
+
+    session: str
+    why: str
+
+
+class Caps(msgspec.Struct, frozen=True, kw_only=True):
+    """`up/caps`, retained: what this node can do."""
+
+    agent: str
+    verbs: Sequence[str]
+    schemas: Mapping[str, int]
+    hardware: Mapping[str, str]
+    boards: Sequence[Mapping[str, str | int]] = ()
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """`up/health`, QoS 0. Null: could not be found out."""
+
+    mono: int
+    wall: str | None
+    clock: str
+    boot: str
+    agent_s: int
+    """How long the agent has run, s."""
+    load_1m: float | None
+    memory_free_mib: int | None
+    peak_rss_mib: int | None
+    disk_free_mib: int | None
+    outbox_waiting: int | None
+    outbox_unacknowledged: int | None
+    outbox_dropped: int | None
+    publishes_refused: int
+    alerts: Sequence[str]
+    sent_bytes: int
+    """By this connection."""
+    received_bytes: int
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """`up/alert/<id>`, retained until it is solved (an empty payload)."""
+
+    id: str
+    text: str
+    raised: str | None
+    mono: int
+    boot: str
+
+
+# ---------------------------------------------------------------- alerts
+
+
+class Alerts:
+    """What is wrong now. Kept over restarts, so that what an earlier run raised can be solved by this one."""
+
+    def __init__(self, *, database: Database, outbox: Outbox, clock: Clock, root: str, node: NodeId) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._clock = clock
+        self._prefix = f"{root}/{node}/up/alert/"
+        self._standing: dict[str, str] | None = None
+
+    async def open(self) -> None:
+        """Read what earlier runs raised. Raises DatabaseError. Without it, the first call does so."""
+        rows = await self._database.run(
+            lambda connection: connection.execute("SELECT id, text FROM alert").fetchall()
+        )
+        self._standing = dict(rows)
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """The ids of what is wrong now, sorted."""
+        return tuple(sorted(self._standing or ()))
+
+    async def raised(self, alert_id: str, text: str) -> bool:
+        """Something is wrong. Saying it again with the same text does nothing and costs nothing.
+
+        Returns whether it was news. Never raises for the disk's sake: an alert that cannot be stored is logged,
+        and is news again at the next call.
+        """
+        assert _ALERT_ID.fullmatch(alert_id), alert_id
+        text = text[:_TEXT_MAX]
+        if self._standing is not None and self._standing.get(alert_id) == text:
+            return False
+        alert = Alert(
+            id=alert_id,
+            text=text,
+            raised=rfc3339(self._clock.utc_now()) if self._clock.wall_synced() else None,
+            mono=self._clock.monotonic_ns() // 1_000_000,
+            boot=self._clock.boot_id(),
+        )
+        payload = msgspec.json.encode(alert)
+
+        def work(connection: sqlite3.Connection) -> bool:
+            old = connection.execute("SELECT text FROM alert WHERE id = ?", (alert_id,)).fetchone()
+            if old is not None and old[0] == text:
+                return False
+            connection.execute(
+                "INSERT INTO alert VALUES (?, ?, ?) ON CONFLICT (id)"
+                " DO UPDATE SET text = excluded.text, payload = excluded.payload",
+                (alert_id, text, payload),
+            )
+            shelf.put(connection, topic=self._prefix + alert_id, payload=payload, kind="alert", retain=True)
+            return True
+
+        news = await self._change(alert_id, text, work)
+        if news:
+            logger.warning("Alert: %s id=%s", text, alert_id)
+        return news
+
+    async def solved(self, alert_id: str) -> bool:
+        """It is no longer wrong. Returns whether it was news. Never raises for the disk's sake, as `raised`."""
+        assert _ALERT_ID.fullmatch(alert_id), alert_id
+        if self._standing is not None and alert_id not in self._standing:
+            return False
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if connection.execute("DELETE FROM alert WHERE id = ?", (alert_id,)).rowcount == 0:
+                return False
+            shelf.put(connection, topic=self._prefix + alert_id, payload=b"", kind="alert", retain=True)
+            return True
+
+        news = await self._change(alert_id, None, work)
+        if news:
+            logger.info("Alert solved. id=%s", alert_id)
+        return news
+
+    async def renew(self) -> int:
+        """Publish every standing alert again: the broker did not remember us, perhaps nothing at all.
+
+        Returns how many. Raises DatabaseError.
+        """
+
+        def work(connection: sqlite3.Connection) -> int:
+            rows = connection.execute("SELECT id, payload FROM alert").fetchall()
+            for alert_id, payload in rows:
+                shelf.put(
+                    connection, topic=self._prefix + alert_id, payload=payload, kind="alert", retain=True
+                )
+            return len(rows)
+
+        count = await self._database.run(work)
+        self._outbox.wake()
+        return count
+
+    async def _change(
+        self, alert_id: str, text: str | None, work: Callable[[sqlite3.Connection], bool]
+    ) -> bool:
+        try:
+            if self._standing is None:
+                await self.open()
+            news = await self._database.run(work)
+        except (DatabaseError, DiskError) as error:
+            logger.warning("An alert could not be stored. id=%s text=%s error=%s", alert_id, text, error)
+            return False
+        assert self._standing is not None
+        if text is None:
+            self._standing.pop(alert_id, None)
+        else:
+            self._standing[alert_id] = text
+        if news:
+            self._outbox.wake()
+        return news
+
+
+# ---------------------------------------------------------------- the node's own state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How the box is; None where the system does not tell."""
+
+    load_1m: float | None
+    memory_free_mib: int | None
+    peak_rss_mib: int | None
+
+
+def read_vitals() -> Vitals:
+    """Ask the operating system; microseconds, no file is opened by us."""
+    try:
+        load_1m: float | None = round(os.getloadavg()[0], 2)
+        free: int | None = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // _MIB
+    except (OSError, ValueError):
+        load_1m = free = None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Vitals(load_1m=load_1m, memory_free_mib=free, peak_rss_mib=peak)
+
+
+class Status:
+    """Makes the messages that say how the node is, and publishes health while a session lasts."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        trust: ClockTrust,
+        disk: Disk,
+        outbox: Outbox,
+        alerts: Alerts,
+        settings: ReportSettings,
+        root: str,
+        node: NodeId,
+        caps: Caps,
+        vitals: Callable[[], Vitals] = read_vitals,
+    ) -> None:
+        self._clock = clock
+        self._trust = trust
+        self._disk = disk
+        self._outbox = outbox
+        self._alerts = alerts
+        self._period_ns = round(settings.health_period_s * NS)
+        self._up = f"{root}/{node}/up/"
+        self._caps = caps
+        self._vitals = vitals
+        self._started_ns = clock.monotonic_ns()
+        self._due_ns = self._started_ns
+
+    def birth(self, *, session: str, nonce: str, have: Mapping[str, int], last: Mapping[str, int]) -> Message:
+        """`up/state`: we are here. `have`: versions of desired documents; `last`: highest seq of each issuer."""
+        birth = Birth(
+            session=session,
+            boot=self._clock.boot_id(),
+            nonce=nonce,
+            agent=self._caps.agent,
+            have=have,
+            last=last,
+            clock=self._clock_note(),
+        )
+        return self._retained("state", birth)
+
+    def will(self, *, session: str) -> Message:
+        """`up/state`: what the broker says when it has lost us."""
+        return self._retained("state", Will(session=session))
+
+    def farewell(self, *, session: str, why: str) -> Message:
+        """`up/state`: we leave on purpose."""
+        return self._retained("state", Farewell(session=session, why=why))
+
+    def caps(self) -> Message:
+        """`up/caps`."""
+        return self._retained("caps", self._caps)
+
+    async def health(self, session: BrokerSession) -> Message:
+        """`up/health`, as it is now. What cannot be found out is null; never raises for the disk's sake."""
+        note, vitals = self._clock_note(), self._vitals()
+        counts: shelf.Counts | None = None
+        disk_free_mib: int | None = None
+        try:
+            disk_free_mib = await self._disk.free_bytes() // _MIB
+            counts = await self._outbox.counts()
+        except (DatabaseError, DiskError) as error:
+            logger.debug("Health could not be read whole. error=%s", error)
+        sent, received = session.traffic()
+        health = Health(
+            mono=note.mono,
+            wall=note.wall,
+            clock=note.quality,
+            boot=self._clock.boot_id(),
+            agent_s=(self._clock.monotonic_ns() - self._started_ns) // NS,
+            load_1m=vitals.load_1m,
+            memory_free_mib=vitals.memory_free_mib,
+            peak_rss_mib=vitals.peak_rss_mib,
+            disk_free_mib=disk_free_mib,
+            outbox_waiting=None if counts is None else counts.waiting,
+            outbox_unacknowledged=None if counts is None else counts.unacknowledged,
+            outbox_dropped=None if counts is None else counts.dropped,
+            publishes_refused=self._outbox.refused,
+            alerts=self._alerts.standing,
+            sent_bytes=sent,
+            received_bytes=received,
+        )
+        return Message(topic=self._up + "health", payload=msgspec.json.encode(health), qos=0)
+
+    async def health_life(self, session: BrokerSession) -> None:
+        """Publish health every period for as long as `session` lasts; never returns.
+
+        The period runs on over connections, so a flapping line does not multiply it. Raises BrokerLost.
+        """
+        while True:
+            left_ns = self._due_ns - self._clock.monotonic_ns()
+            if left_ns > 0:
+                await asyncio.sleep(left_ns / NS)
+                continue
+            try:
+                await session.publish(await self.health(session))
+            except BrokerRefused as error:
+                logger.debug("The broker refused a health message. error=%s", error)
+            self._due_ns = self._clock.monotonic_ns() + self._period_ns
+
+    def _clock_note(self) -> ClockNote:
+        sight = self._trust.look()
+        return ClockNote(
+            quality=sight.quality.value,
+            wall=None if sight.quality is Quality.UNKNOWN else rfc3339(sight.now),
+            mono=self._clock.monotonic_ns() // 1_000_000,
+        )
+
+    def _retained(self, what: str, content: msgspec.Struct) -> Message:
+        return Message(topic=self._up + what, payload=msgspec.json.encode(content), retain=True)
