@@ -1,0 +1,1 @@
+"""OUTLET: the loudspeaker. Requests become turns; a turn becomes sound through the amplifier."""

@@ -1,0 +1,160 @@
+"""Moves one programme from its source through the gain stage to the card, and knows its place.
+
+The card is the clock: `write` returns at its pace. The place is the first programme frame that
+has not sounded. What was read but has not sounded is remembered (about a second), so after an
+interruption the programme goes on with exactly the next frame, only faded at the cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.errors import MediaRefused
+from edge_agent.model import NS, RATE_HZ
+from edge_agent.playout.gain import GainStage
+from hal.errors import SoundLost
+
+if TYPE_CHECKING:
+    from edge_agent.playout.sources import Source
+    from hal.ports import Clock, Frames, SoundStream
+
+log = logging.getLogger(__name__)
+
+BLOCK_FRAMES = RATE_HZ // 10
+"""What is levelled and written at once: 100 ms, well under the ring, few wake-ups."""
+KEPT_FRAMES = RATE_HZ
+"""Least that is remembered of what was read: more than ring, card and limiter can hold."""
+
+
+class Pump:
+    """One programme's way to the card, over as many runs as interruptions make."""
+
+    def __init__(self, *, source: Source, volume: int, ceiling_dbtp: float, clock: Clock) -> None:
+        self._source = source
+        self._volume = volume
+        self._ceiling_dbtp = ceiling_dbtp
+        self._clock = clock
+        self._stage: GainStage | None = None
+        self._kept: deque[Frames] = deque()
+        self._read_to = 0
+        self._kept_from = 0
+        self._whole = False
+        self.place = 0
+        """The first programme frame that has not sounded."""
+        self.heard = 0
+        """The programme frames that have sounded (a rewind counts none twice)."""
+        self.started_ns: int | None = None
+        """When the first programme frame sounded, within a period."""
+        self.underruns = 0
+
+    @property
+    def whole(self) -> bool:
+        """The source has ended and its last frame has sounded."""
+        return self._whole and self.place >= self._read_to
+
+    def set_volume(self, volume: int) -> None:
+        """A new volume, ramped."""
+        self._volume = volume
+        if self._stage is not None:
+            self._stage.set_volume(volume)
+
+    def rewind(self, frames: int) -> None:
+        """Say the last `frames` again at the next run, as far as they are remembered."""
+        self.place = max(self._kept_from, self.place - frames)
+
+    async def run(self, stream: SoundStream, *, lead_in_frames: int) -> None:
+        """Play from the place to the end; returns when all of it has sounded.
+
+        Cancelled, or with SoundLost raised: what is queued is faded and dropped, and the place is right.
+        Raises MediaRefused when the source broke off, after what came before it has sounded.
+        """
+        run = _Run(stream, base=stream.status().written + lead_in_frames, place=self.place)
+        self._stage = GainStage(
+            gain_db=self._source.gain_db, volume=self._volume, ceiling_dbtp=self._ceiling_dbtp
+        )
+        try:
+            await self._write(run, np.zeros(lead_in_frames, np.float32))
+            run.underruns = stream.status().underruns
+            broken = await self._programme(run, self._stage)
+            await self._write(run, self._stage.finish())
+            self.underruns += stream.status().underruns - run.underruns
+            await stream.drain()
+            self._sounded_to(self._read_to)
+        except (asyncio.CancelledError, SoundLost):
+            unheard = await stream.drop()
+            self._sounded_to(run.place + max(0, stream.status().written - unheard - run.base))
+            raise
+        finally:
+            self._note_start(run)
+            self._stage = None
+        if broken is not None:
+            raise broken
+
+    async def close(self) -> None:
+        """Let the source go."""
+        self._kept.clear()
+        await self._source.close()
+
+    async def _programme(self, run: _Run, stage: GainStage) -> MediaRefused | None:
+        """First what was read before but has not sounded, then the source. Returns why it broke off."""
+        for again in self._unheard(run.place):
+            await self._write(run, stage.process(again))
+        while True:
+            try:
+                frames = await self._source.read(BLOCK_FRAMES)
+            except MediaRefused as error:
+                return error
+            if not frames.size:
+                self._whole = True
+                return None
+            self._keep(frames)
+            await self._write(run, stage.process(frames))
+
+    async def _write(self, run: _Run, frames: Frames) -> None:
+        if frames.size:
+            await run.stream.write(frames)
+            self._note_start(run)
+
+    def _note_start(self, run: _Run) -> None:
+        """Once the first programme frame has sounded, reckon when that was."""
+        if self.started_ns is None:
+            status = run.stream.status()
+            if (since := status.sounded - run.base) > 0:
+                self.started_ns = self._clock.monotonic_ns() - since * NS // RATE_HZ
+
+    def _sounded_to(self, place: int) -> None:
+        self.place = min(place, self._read_to)
+        self.heard = max(self.heard, self.place)
+
+    def _keep(self, frames: Frames) -> None:
+        self._kept.append(frames)
+        self._read_to += frames.size
+        while self._read_to - self._kept_from - self._kept[0].size >= 2 * KEPT_FRAMES:
+            self._kept_from += self._kept.popleft().size
+
+    def _unheard(self, place: int) -> list[Frames]:
+        """What is remembered from `place` on."""
+        if place < self._kept_from:
+            log.warning("The card took back more than is remembered. lost_frames=%d", self._kept_from - place)
+        found: list[Frames] = []
+        at = self._kept_from
+        for frames in self._kept:
+            if at + frames.size > place:
+                found.append(frames[max(0, place - at) :])
+            at += frames.size
+        return found
+
+
+class _Run:
+    """One uninterrupted run: where in the stream, and where in the programme, it began."""
+
+    def __init__(self, stream: SoundStream, *, base: int, place: int) -> None:
+        self.stream = stream
+        self.base = base
+        self.place = place
+        self.underruns = 0

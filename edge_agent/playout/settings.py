@@ -1,0 +1,137 @@
+"""Settings of the loudspeaker: the channel and its queue, the amplifier's sequence, the level."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from hal.ports import LineSpec
+
+Zone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}$", description="Name of a zone.")]
+
+
+class LineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One GPIO line as the technician writes it."""
+
+    chip: Annotated[int, Meta(ge=0, le=15, description="Number of the GPIO chip; 0 = /dev/gpiochip0.")] = 0
+    offset: Annotated[int, Meta(ge=0, le=511, description="Line number on the chip (on a Pi: BCM number).")]
+    active_low: Annotated[bool, Meta(description="True when electrical low means ACTIVE.")] = False
+
+    def spec(self, name: str) -> LineSpec:
+        """The same line as the GPIO door wants it."""
+        return LineSpec(name=name, chip=self.chip, offset=self.offset, active_low=self.active_low)
+
+
+class PlayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The channel: volume, queue, who goes first, what happens after an interruption."""
+
+    volume: Annotated[
+        int, Meta(ge=0, le=100, description="Volume after first start, 0-100 (0.3 dB a step).")
+    ] = 70
+    volume_max: Annotated[int, Meta(ge=0, le=100, description="No order may be louder than this, 0-100.")] = (
+        100
+    )
+    queue_requests: Annotated[int, Meta(ge=1, le=1000, description="Most requests that wait at once.")] = 32
+    authorities: Annotated[
+        tuple[str, ...],
+        Meta(description="Issuers whose PRIORITY orders go first when several wait, the commune first."),
+    ] = ()
+    gap_s: Annotated[float, Meta(ge=0, le=60, description="Silence between two turns, seconds.")] = 0.5
+    resume_within_s: Annotated[
+        float, Meta(ge=0, le=86400, description="An interrupted turn resumes within this time, seconds.")
+    ] = 3600
+    resume_rewind_s: Annotated[
+        float, Meta(ge=0, le=2, description="How much is said again when a turn resumes, seconds.")
+    ] = 0
+    begin_within_s: Annotated[
+        float, Meta(gt=0, le=60, description="Longest wait for a granted order to be stored, seconds.")
+    ] = 10
+    open_tries: Annotated[int, Meta(ge=1, le=20, description="Attempts to open the sound device.")] = 3
+    open_retry_s: Annotated[
+        float, Meta(gt=0, le=30, description="Pause between those attempts, seconds.")
+    ] = 1.5
+    reopen_within_s: Annotated[
+        float, Meta(ge=0, le=300, description="Wait for a vanished sound device in mid-turn, seconds.")
+    ] = 15
+
+
+class AmplifierSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The amplifier's lines and the times that it needs."""
+
+    power: Annotated[
+        LineSettings | None, Meta(description="Line that powers the amplifier; none = always on.")
+    ] = None
+    mute: Annotated[
+        LineSettings | None, Meta(description="Line that mutes it (ACTIVE = muted); none = no mute.")
+    ] = None
+    zones: Annotated[
+        dict[Zone, LineSettings], Meta(max_length=64, description="Loudspeaker relays by zone name.")
+    ] = {}
+    settle_time_s: Annotated[
+        float, Meta(ge=0, le=30, description="From power on until it is quiet enough to unmute, seconds.")
+    ] = 2.0
+    unmute_delay_s: Annotated[
+        float, Meta(ge=0, le=5, description="From the last relay switched to the mute's release, seconds.")
+    ] = 0.1
+    mute_delay_s: Annotated[
+        float, Meta(ge=0, le=1, description="From mute until a relay or the power may switch, seconds.")
+    ] = 0.05
+    lead_in_s: Annotated[
+        float, Meta(ge=0, le=5, description="Silence played between unmuting and the programme, seconds.")
+    ] = 0.1
+    hang_time_s: Annotated[
+        float, Meta(ge=0, le=600, description="How long it stays on after a turn, for the next one, seconds.")
+    ] = 5.0
+    off_on_delay_s: Annotated[
+        float, Meta(ge=0, le=60, description="Least time from power off to power on, seconds.")
+    ] = 3.0
+
+    def problems(self) -> list[tuple[str, str, dict[str, object]]]:
+        """What the bounds of single keys cannot see: (key, message id, arguments)."""
+        found: list[tuple[str, str, dict[str, object]]] = []
+        owner: dict[tuple[int, int], str] = {}
+        named = [
+            ("power", self.power),
+            ("mute", self.mute),
+            *((f"zones.{z}", s) for z, s in self.zones.items()),
+        ]
+        for key, line in named:
+            if line is None:
+                continue
+            place = (line.chip, line.offset)
+            if place in owner:
+                found.append(
+                    (key, "line_used_twice", {"chip": line.chip, "offset": line.offset, "by": owner[place]})
+                )
+            owner.setdefault(place, key)
+        return found
+
+
+class LevelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How loud programmes are made before the volume is applied."""
+
+    target_lufs: Annotated[
+        float, Meta(ge=-40, le=-10, description="Loudness of every programme, LUFS.")
+    ] = -17.0
+    ceiling_dbtp: Annotated[
+        float, Meta(ge=-20, le=0, description="No peak is higher than this, dBTP.")
+    ] = -1.5
+    gain_db_max: Annotated[
+        float, Meta(ge=0, le=40, description="Most that a programme is raised or lowered, dB.")
+    ] = 20.0
+    silence_lufs: Annotated[
+        float,
+        Meta(ge=-70, le=-30, description="Quieter than this counts as silence and is left alone, LUFS."),
+    ] = -50.0
+    measure_s: Annotated[
+        float,
+        Meta(ge=5, le=3600, description="How much of a programme is measured, from its start, seconds."),
+    ] = 120.0
+
+    def gain_db(self, lufs: float | None) -> float:
+        """The static gain that brings `lufs` to the target, within bounds; 0 for silence (None)."""
+        if lufs is None or lufs < self.silence_lufs:
+            return 0.0
+        return max(-self.gain_db_max, min(self.gain_db_max, self.target_lufs - lufs))

@@ -1,0 +1,244 @@
+"""Where a turn's sound comes from: a `Source`, and the one that decodes a stored file.
+
+Facts about PyAV/FFmpeg that this leans on: a file-like reader is enough for `av.open`; the demuxers
+allowed are named, because a playlist that calls itself a bulletin would make FFmpeg open other
+files and addresses; `aresample` mixes float stereo to mono at +3 dB unless `rematrix_maxval` is 1,
+which makes it the mean; a resampler refuses frames whose form changed, so a new one is made then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import av
+import av.error
+import numpy as np
+
+from edge_agent.errors import MediaRefused
+from edge_agent.model import RATE_HZ, ReasonCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hal.ports import Frames
+
+log = logging.getLogger(__name__)
+
+BLOCK_FRAMES = RATE_HZ // 2
+"""What is decoded at once, on a thread: half a second."""
+BAD_IN_A_ROW = 400
+"""So many undecodable packets one after another (about 10 s) end a programme."""
+_DEMUXERS = "aac,aiff,flac,matroska,webm,mov,mp4,m4a,mp3,ogg,wav,w64"
+_NOT_AUDIO = "The file is not audio that can be played ({why}); send MP3, AAC, Ogg, FLAC or WAV."
+
+
+class Source(Protocol):
+    """Mono frames at 48 kHz, on demand. One reader at a time."""
+
+    gain_db: float
+    """The static gain that brings this programme to the target loudness."""
+
+    async def read(self, frames: int) -> Frames:
+        """The next frames, at least one and at most `frames`; empty at the end, and ever after.
+
+        Cancelled, nothing is lost: the next read gives what this one would have. Raises MediaRefused
+        when the programme breaks off.
+        """
+
+    async def close(self) -> None:
+        """Let go of whatever it reads from. Idempotent, never raises."""
+
+    def bad_packets(self) -> int:
+        """Pieces of the programme that could not be decoded and were left out."""
+
+
+class Decoder:
+    """A media file as blocks of mono frames. Blocking; used on one thread at a time."""
+
+    def __init__(self, reader: BinaryIO) -> None:
+        """Open and find the audio. Raises MediaRefused. Owns `reader` from now on, closed on refusal too."""
+        self._reader = reader
+        self._container: Any = None
+        self.bad_packets = 0
+        self._bad_in_a_row = 0
+        self._broken: MediaRefused | None = None
+        self._resampler: Any = None
+        self._form: tuple[int, str, str] | None = None
+        try:
+            self._container = av.open(
+                reader, mode="r", metadata_errors="ignore", options={"format_whitelist": _DEMUXERS}
+            )
+            if not self._container.streams.audio:
+                raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why="it has no sound track"))
+            self._stream = self._container.streams.audio[0]
+            self.codec: str = self._stream.codec_context.name
+        except MediaRefused:
+            self.close()
+            raise
+        except (OSError, ValueError, LookupError) as error:  # all of av.error's are one of these
+            self.close()
+            raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why=_sentence(error))) from error
+        self._frames = self._decoded()
+
+    @property
+    def duration_s(self) -> float | None:
+        """What the container says or FFmpeg estimates, seconds."""
+        if self._stream.duration is not None and self._stream.time_base is not None:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration is not None:
+            return float(self._container.duration) / 1_000_000
+        return None
+
+    def block(self, frames: int = BLOCK_FRAMES) -> Frames:
+        """About `frames` frames (one packet more at most), fewer only at the end; empty after it."""
+        if self._broken is not None:
+            raise self._broken
+        parts: list[Frames] = []
+        count = 0
+        try:
+            while count < frames and (part := next(self._frames, None)) is not None:
+                parts.append(part)
+                count += part.size
+        except MediaRefused as error:
+            self._broken = error  # what was decoded before it is still played
+            if not parts:
+                raise
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def close(self) -> None:
+        """Close container and file."""
+        if self._container is not None:
+            self._container.close()
+        self._resampler = None
+        self._reader.close()
+
+    def _decoded(self) -> Iterator[Frames]:
+        for frame in self._audio():
+            form = (frame.sample_rate, frame.layout.name, frame.format.name)
+            if form != self._form:
+                yield from self._resampled(None)
+                self._form = form
+                self._resampler = av.AudioResampler(
+                    format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"}
+                )
+            frame.pts = None  # a hole in the time stamps is no reason to invent or drop samples
+            yield from self._resampled(frame)
+        yield from self._resampled(None)
+
+    def _resampled(self, frame: Any) -> Iterator[Frames]:
+        """Through the resampler; None flushes it."""
+        if self._resampler is None:
+            return
+        for out in self._resampler.resample(frame):
+            if out is not None and out.samples:
+                yield out.to_ndarray()[0]
+
+    def _audio(self) -> Iterator[Any]:
+        """The file's frames; what cannot be decoded is counted and left out."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+                decoded = packet.decode()
+            except (StopIteration, av.error.EOFError):
+                return
+            except (av.error.InvalidDataError, ValueError) as error:
+                self._count_bad(error)
+                continue
+            except OSError as error:
+                raise MediaRefused(
+                    ReasonCode.NO_MEDIA, f"The file cannot be read further ({_sentence(error)})."
+                ) from error
+            if decoded:
+                self._bad_in_a_row = 0
+            yield from decoded
+
+    def _count_bad(self, error: Exception) -> None:
+        if self.bad_packets == 0:
+            log.warning("A part of the programme cannot be decoded and is left out. error=%s", error)
+        self.bad_packets += 1
+        self._bad_in_a_row += 1
+        if self._bad_in_a_row >= BAD_IN_A_ROW:
+            raise MediaRefused(
+                ReasonCode.NO_MEDIA,
+                f"The file is damaged: {BAD_IN_A_ROW} packets in a row cannot be decoded; send it again.",
+            ) from error
+
+
+class MediaSource:
+    """A `Source` that decodes one file, a block ahead of what is read."""
+
+    def __init__(self, decoder: Decoder, first: Frames, gain_db: float) -> None:
+        self.gain_db = gain_db
+        self._decoder = decoder
+        self._left = first
+        self._ahead: asyncio.Future[Frames] | None = None
+        self._ended = False
+        self._closed = False
+
+    async def read(self, frames: int) -> Frames:
+        """From the block at hand; the next one is decoded meanwhile on a thread."""
+        if not self._left.size:
+            self._decode_ahead()
+            if self._ahead is not None:
+                # Cancelled, the thread still finishes: its block belongs to the next read.
+                block = await asyncio.shield(self._ahead)
+                self._ahead = None
+                self._left = block
+                self._ended = not block.size
+        out, self._left = self._left[:frames], self._left[frames:]
+        if self._left.size < BLOCK_FRAMES // 2:
+            self._decode_ahead()
+        return out
+
+    async def close(self) -> None:
+        """Wait for the thread, then close container and file."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._ahead is not None:
+            await asyncio.wait([self._ahead])
+            self._ahead.exception()  # looked at, so that asyncio does not warn of it
+        await asyncio.to_thread(self._decoder.close)
+
+    def bad_packets(self) -> int:
+        """As counted by the decoder so far."""
+        return self._decoder.bad_packets
+
+    def _decode_ahead(self) -> None:
+        if self._ahead is None and not self._ended and not self._closed:
+            self._ahead = asyncio.get_running_loop().run_in_executor(None, self._decoder.block)
+
+
+async def open_media(reader: BinaryIO, gain_db: float) -> MediaSource:
+    """Open a media file; it is known to decode when this returns. Raises MediaRefused(NO_MEDIA).
+
+    Owns `reader` from now on and closes it, on refusal and cancellation too.
+    """
+
+    def begin() -> tuple[Decoder, Frames]:
+        decoder = Decoder(reader)
+        try:
+            first = decoder.block(BLOCK_FRAMES // 4)
+            if not first.size:
+                raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why="nothing in it decodes"))
+        except BaseException:
+            decoder.close()
+            raise
+        return decoder, first
+
+    opening = asyncio.get_running_loop().run_in_executor(None, begin)
+    try:
+        decoder, first = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        await asyncio.wait([opening])
+        if opening.exception() is None:
+            opening.result()[0].close()
+        raise
+    return MediaSource(decoder, first, gain_db)
+
+
+def _sentence(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__
