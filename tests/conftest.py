@@ -30,7 +30,7 @@ def make_mosquitto(tmp_path: Path) -> Iterator[MosquittoMaker]:
 
     yield make
     for broker in made:
-        broker.stop()
+        broker.kill()
 
 
 @pytest.fixture

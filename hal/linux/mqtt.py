@@ -40,6 +40,7 @@ from hal.inflow import Inflow
 from hal.ports import Connect, Delivery, Message
 
 _REFUSED = 0x80
+_SILENCE = 0x8D
 _PACKET_TOO_LARGE = 0x95
 _MAX_INFLIGHT = 20
 _QOS0_ROOM = 64
@@ -324,7 +325,12 @@ class MqttSession(aiomqtt.Client):
     def _on_disconnect(
         self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None
     ) -> None:
-        self._end(_spoken(reason_code))
+        if flags.is_disconnect_packet_from_server:
+            self._end(f"the broker said {_spoken(reason_code)}")
+        elif getattr(reason_code, "value", 0) == _SILENCE:
+            self._end("the broker has fallen silent")
+        else:
+            self._end("the connection was closed or reset")
 
     def _on_subscribe(
         self, client: Any, userdata: Any, mid: int, reason_codes: list[ReasonCode], properties: Any = None

@@ -2,7 +2,7 @@
 
 It behaves as Mosquitto 2 does where that matters here (the contract tests hold both to one
 standard): at most `queue_cap` messages wait for a session and what comes beyond is dropped silently,
-QoS 0 is not kept for who is away, overlapping subscriptions deliver once.
+QoS 0 is not kept for who is away, overlapping subscriptions deliver once each.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from hal.ports import BrokerSession, Clock, Connect, Delivery, Message
 from hal.sim.link import Link, VirtualSession
 
 _NS = 1_000_000_000
+
+Network = Literal["whole", "lost", "silent"]
 
 
 def matches(pattern: str, topic: str) -> bool:
@@ -128,7 +130,8 @@ class VirtualBroker:
         self._received: deque[Received] = deque(maxlen=received_cap)
         self._memories: dict[str, _Memory] = {}
         self._retained_until_ns: dict[str, int | None] = {}
-        self._network: Literal["whole", "lost", "silent"] = "whole"
+        self._network: Network = "whole"
+        self._networks: dict[str, Network] = {}
         self._silences = 0
 
     # ------------------------------------------------------------ the node's side
@@ -146,12 +149,12 @@ class VirtualBroker:
 
     async def _open(self, connect: Connect) -> VirtualSession:
         assert connect.keepalive_s > 0, "without a keepalive a half-open connection is never noticed"
-        if self._network == "whole":
+        if self._network_of(connect.client_id) == "whole":
             await asyncio.sleep(3 * (self.delay_s + self.jitter_s * self._rng.random()))
-        if self._network == "silent":
+        if self._network_of(connect.client_id) == "silent":
             await asyncio.sleep(self._connect_timeout_s)
             raise BrokerUnreachable(f"No connection to the broker within {self._connect_timeout_s:g} s.")
-        if self._network == "lost":
+        if self._network_of(connect.client_id) == "lost":
             raise BrokerUnreachable("No connection to the broker: connection refused.")
         code = self.faults.refuse_connect
         if code is not None:
@@ -203,25 +206,24 @@ class VirtualBroker:
 
     # ------------------------------------------------------------ faults of a moment
 
-    def partition(self, kind: Literal["lost", "silent"] = "lost") -> None:
-        """Cut the network: "lost" ends every connection at once and refuses new ones; "silent" is
-        half-open: bytes are held back, each end notices by its keepalive, new connections time out."""
-        self._network = kind
-        self._silences += 1
-        for memory in list(self._memories.values()):
-            if memory.session is None:
-                continue
+    def partition(self, kind: Network = "lost", *, client_id: str | None = None) -> None:
+        """Cut the network, of everybody or of one client: "lost" ends every connection at once and refuses
+        new ones; "silent" is half-open: bytes are held back, each end notices by its keepalive, new
+        connections time out."""
+        self._set_network(kind, client_id)
+        for memory in self._struck(client_id):
+            session = memory.session
+            assert session is not None
             if kind == "silent":
-                self._hush(memory, memory.session)
+                self._hush(memory, session)
             else:
-                memory.session.end("the connection was reset")
-                self._lose(memory.session)
+                session.end("the connection was reset")
+                self._lose(session)
 
-    def heal(self) -> None:
+    def heal(self, *, client_id: str | None = None) -> None:
         """The network works again; connections that survived a silence deliver what was held back."""
-        self._network = "whole"
-        self._silences += 1
-        for memory in self._memories.values():
+        self._set_network("whole", client_id)
+        for memory in self._struck(client_id):
             if memory.session is not None and not memory.session.over:
                 memory.lost_due_ns = None
                 memory.session.link.hush(silent=False)
@@ -307,6 +309,22 @@ class VirtualBroker:
 
     # ------------------------------------------------------------ sessions
 
+    def _network_of(self, client_id: str) -> Network:
+        return self._networks.get(client_id, self._network)
+
+    def _set_network(self, network: Network, client_id: str | None) -> None:
+        self._silences += 1
+        if client_id is None:
+            self._network = network
+            self._networks.clear()
+        else:
+            self._networks[client_id] = network
+
+    def _struck(self, client_id: str | None) -> list[_Memory]:
+        """Who has a connection, of all or of one client."""
+        memories = [memory for memory in self._memories.values() if memory.session is not None]
+        return [memory for memory in memories if client_id in (None, memory.client_id)]
+
     def _sessions(self) -> list[VirtualSession]:
         return [memory.session for memory in self._memories.values() if memory.session is not None]
 
@@ -357,10 +375,10 @@ class VirtualBroker:
     def _hush(self, memory: _Memory, session: VirtualSession) -> None:
         """The worst case of a half-open connection: its ends notice after 2 and 1.5 keepalives."""
         session.link.hush(silent=True)
-        this = self._silences
+        this = session.link.silence = self._silences
 
         def node_notices() -> None:
-            if this == self._silences:
+            if session.link.silence == this:
                 session.end("the broker has fallen silent")
 
         asyncio.get_running_loop().call_later(2 * session.link.connect.keepalive_s, node_notices)
@@ -417,9 +435,10 @@ class VirtualBroker:
                 self.retained.pop(message.topic, None)
                 self._retained_until_ns.pop(message.topic, None)
         for memory in list(self._memories.values()):
-            if any(matches(pattern, message.topic) for pattern in memory.subscriptions):
-                self._offer(memory, message, retain=False, expires_ns=expires_ns)
-                self._pump(memory)
+            for pattern in sorted(memory.subscriptions):
+                if matches(pattern, message.topic):
+                    self._offer(memory, message, retain=False, expires_ns=expires_ns)
+            self._pump(memory)
 
     def _still_retained(self) -> Iterator[tuple[str, Message]]:
         now_ns = self._clock.monotonic_ns()

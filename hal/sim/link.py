@@ -68,6 +68,8 @@ class Link:
 
     def __init__(self, connect: Connect, rng: random.Random) -> None:
         self.connect = connect
+        self.silence: int | None = None
+        """Which silence holds it, if any."""
         self.up = Way(rng)
         self.down = Way(rng)
 
@@ -78,6 +80,8 @@ class Link:
 
     def hush(self, *, silent: bool) -> None:
         """Half-open: bytes are held back in both directions, or flow again."""
+        if not silent:
+            self.silence = None
         for way in (self.up, self.down):
             way.silent = silent
             way.deliver()
