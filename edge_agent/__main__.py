@@ -1,0 +1,16 @@
+"""The entry: hands over to the command line."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run `edge-agent` with the arguments of this process and exit with its code."""
+    from edge_agent.cli import run
+
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

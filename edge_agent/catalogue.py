@@ -1,0 +1,298 @@
+"""What the agent says to people about config and commands, in Vietnamese and English, by stable code.
+
+Pure: codes and facts in, sentences out. `{…}` in a sentence quotes a fact. A problem has a reason (what is
+wrong) and a remedy (what to do); both are whole sentences, because they are read out over the telephone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Language(StrEnum):
+    """What people read."""
+
+    VI = "vi"
+    EN = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is wrong, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    vi: Advice
+    en: Advice
+
+
+def explain(code: str, details: Mapping[str, str], language: Language) -> Advice:
+    """The sentences of a problem. `details` must hold what the code's sentences quote."""
+    entry = _PROBLEMS[_variant(code, details)]
+    advice = entry.vi if language is Language.VI else entry.en
+    facts = {
+        name: _kinds(text, language) if name.endswith("_kind") else text for name, text in details.items()
+    }
+    return Advice(advice.reason.format_map(facts).strip(), advice.remedy.format_map(facts).strip())
+
+
+def say(code: str, language: Language, **facts: object) -> str:
+    """One sentence of the command line."""
+    return _SENTENCES[code][0 if language is Language.VI else 1].format_map(facts)
+
+
+def where(*, key: str, line: int | None, override: str | None, language: Language) -> str:
+    """The place of a problem, for the start of a line."""
+    vietnamese = language is Language.VI
+    if override is not None:
+        place = f"tham số {override}" if vietnamese else f"argument {override}"
+    elif line is not None:
+        place = f"dòng {line}" if vietnamese else f"line {line}"
+    else:
+        place = "tệp" if vietnamese else "file"
+    return f"{place}: {key}" if key else place
+
+
+def _variant(code: str, details: Mapping[str, str]) -> str:
+    """A code with a suggestion to make has sentences of its own."""
+    suggested = f"{code}+"
+    return suggested if details.get("suggestion") and suggested in _PROBLEMS else code
+
+
+def _kinds(tokens: str, language: Language) -> str:
+    words = [_KINDS[token][0 if language is Language.VI else 1] for token in tokens.split("|")]
+    return (" hoặc " if language is Language.VI else " or ").join(words)
+
+
+_KINDS: Final = {
+    "bool": ("true hoặc false", "true or false"),
+    "int": ("số nguyên", "a whole number"),
+    "float": ("số", "a number"),
+    "str": ('chữ trong ngoặc kép "…"', 'text in quotes "…"'),
+    "list": ("danh sách […]", "a list […]"),
+    "table": ("bảng {…} hoặc [mục]", "a table {…} or [section]"),
+    "date": ("ngày giờ", "a date or time"),
+}
+
+_PROBLEMS: Final[Mapping[str, _Entry]] = {
+    # ---- the file
+    "unreadable": _Entry(
+        Advice("Không đọc được tệp {path} ({why}).", "Kiểm tra đường dẫn và quyền đọc của tệp."),
+        Advice("The file {path} cannot be read ({why}).", "Check the path and the right to read it."),
+    ),
+    "too_large": _Entry(
+        Advice("Tệp lớn hơn {limit}.", "Đây có phải tệp cấu hình không? Bắt đầu lại từ config/node.toml."),
+        Advice(
+            "The file is larger than {limit}.", "Is it the config file? Start again from config/node.toml."
+        ),
+    ),
+    "not_utf8": _Entry(
+        Advice("Tệp không phải là chữ UTF-8.", "Trong trình soạn thảo, lưu lại với bảng mã UTF-8."),
+        Advice("The file is not UTF-8 text.", "Save it again in your editor with encoding UTF-8."),
+    ),
+    "syntax": _Entry(
+        Advice(
+            "Dòng này sai cú pháp TOML ở cột {column} ({what}).",
+            'Viết mỗi dòng một khóa = giá trị; chữ phải nằm trong ngoặc kép "…", ngoặc mở phải có ngoặc đóng.',
+        ),
+        Advice(
+            "This line is not valid TOML at column {column} ({what}).",
+            'Write one key = value a line; text stands in quotes "…", and what is opened must be closed.',
+        ),
+    ),
+    # ---- names
+    "unknown_section": _Entry(
+        Advice("Không có mục nào tên là {name}.", "Các mục hợp lệ: {valid}."),
+        Advice("There is no section called {name}.", "Valid sections: {valid}."),
+    ),
+    "unknown_section+": _Entry(
+        Advice("Không có mục nào tên là {name}.", "Có phải ý bạn là {suggestion}? Sửa lại tên."),
+        Advice("There is no section called {name}.", "Did you mean {suggestion}? Correct the name."),
+    ),
+    "unknown_key": _Entry(
+        Advice("Mục này không có khóa nào tên là {name}.", "Các khóa hợp lệ ở đây: {valid}."),
+        Advice("This section has no key called {name}.", "Valid keys here: {valid}."),
+    ),
+    "unknown_key+": _Entry(
+        Advice("Mục này không có khóa nào tên là {name}.", "Có phải ý bạn là {suggestion}? Sửa lại tên."),
+        Advice("This section has no key called {name}.", "Did you mean {suggestion}? Correct the name."),
+    ),
+    "missing": _Entry(
+        Advice("Thiếu khóa bắt buộc này.", "Thêm khóa vào tệp; xem mẫu trong config/node.toml."),
+        Advice("This key is required and missing.", "Add it to the file; config/node.toml has an example."),
+    ),
+    # ---- values
+    "wrong_type": _Entry(
+        Advice("Giá trị {found} sai kiểu: đây là {found_kind}.", "Cần {expected_kind}."),
+        Advice("The value {found} has the wrong type: it is {found_kind}.", "Write {expected_kind}."),
+    ),
+    "out_of_bounds": _Entry(
+        Advice("Giá trị {found} nằm ngoài giới hạn.", "Chọn một số {bounds}."),
+        Advice("The value {found} is out of bounds.", "Choose a number {bounds}."),
+    ),
+    "bad_multiple": _Entry(
+        Advice("Giá trị {found} không chia hết cho {step}.", "Chọn một bội số của {step}."),
+        Advice("The value {found} is not a multiple of {step}.", "Choose a multiple of {step}."),
+    ),
+    "bad_length": _Entry(
+        Advice("Độ dài {found} nằm ngoài giới hạn.", "Độ dài phải {bounds}."),
+        Advice("The length {found} is out of bounds.", "The length must be {bounds}."),
+    ),
+    "bad_choice": _Entry(
+        Advice("Giá trị {found} không nằm trong các lựa chọn.", "Chọn một trong: {choices}."),
+        Advice("The value {found} is not one of the choices.", "Choose one of: {choices}."),
+    ),
+    "bad_choice+": _Entry(
+        Advice(
+            "Giá trị {found} không nằm trong các lựa chọn.",
+            "Có phải ý bạn là {suggestion}? Chọn một trong: {choices}.",
+        ),
+        Advice(
+            "The value {found} is not one of the choices.",
+            "Did you mean {suggestion}? Choose one of: {choices}.",
+        ),
+    ),
+    "bad_form": _Entry(
+        Advice(
+            "Giá trị {found} không đúng dạng.",
+            "Viết theo dạng {pattern}; xem chú thích trong config/node.toml.",
+        ),
+        Advice(
+            "The value {found} does not have the right form.",
+            "Write it as {pattern}; config/node.toml explains it.",
+        ),
+    ),
+    "room_refused": _Entry(
+        Advice("Mục này không dùng được như đã viết: {text}", "Sửa các khóa được nêu tên trong câu trên."),
+        Advice("This section cannot be used as it is: {text}", "Correct the keys named in that sentence."),
+    ),
+    # ---- across sections
+    "line_twice": _Entry(
+        Advice(
+            "Chân GPIO {offset} (chip {chip}) đã được {other} dùng.",
+            "Mỗi chân chỉ có một việc: xem sơ đồ đấu dây và đổi offset của một trong hai.",
+        ),
+        Advice(
+            "GPIO line {offset} (chip {chip}) is already used by {other}.",
+            "Each line has one purpose: look at the wiring and change the offset of one of the two.",
+        ),
+    ),
+    "needs_other_key": _Entry(
+        Advice("Khóa này chỉ dùng được cùng với {other}.", "Thêm {other}, hoặc bỏ khóa này."),
+        Advice("This key only works together with {other}.", "Add {other}, or leave this key out."),
+    ),
+    "no_amplifier_line": _Entry(
+        Advice(
+            "Không có rơ-le nguồn, chân tắt tiếng hay vùng loa nào, nên nút không thể làm loa im được.",
+            'Khai báo [amplifier.power] theo sơ đồ đấu dây; nếu không đấu dây gì, đặt hardware.gpio = "sim".',
+        ),
+        Advice(
+            "There is no power relay, no mute line and no zone, so the node has no way to silence the amplifier.",
+            'Describe [amplifier.power] as it is wired; if nothing is wired, set hardware.gpio = "sim".',
+        ),
+    ),
+    "above_other": _Entry(
+        Advice("Giá trị {found} lớn hơn {other} ({limit}).", "Giảm khóa này hoặc tăng {other}."),
+        Advice("The value {found} is above {other} ({limit}).", "Lower this key or raise {other}."),
+    ),
+    # ---- the command line
+    "override_form": _Entry(
+        Advice("Tham số {text} không có dạng mục.khóa=giá-trị.", "Ví dụ: --set hardware.sound=sim"),
+        Advice("The argument {text} is not section.key=value.", "For example: --set hardware.sound=sim"),
+    ),
+    "override_path": _Entry(
+        Advice("Tham số đi qua một khóa không phải là bảng.", "Chỉ đặt được khóa nằm trong một mục."),
+        Advice(
+            "The argument goes through a key that is not a table.", "Only a key inside a section can be set."
+        ),
+    ),
+}
+
+_SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
+    "remedy": ("Cách sửa: {remedy}", "Remedy: {remedy}"),
+    "config_good": ("{path}: tốt, không có lỗi nào.", "{path}: good, no problems."),
+    "config_bad": ("{path}: {count} lỗi.", "{path}: {count} problem(s)."),
+    "start_refused": (
+        "Không khởi động được: tệp cấu hình {path} có {count} lỗi, và chưa có bản cấu hình tốt nào được lưu trong {directory}.",
+        "Cannot start: the config file {path} has {count} problem(s), and {directory} holds no last good config.",
+    ),
+    "start_degraded": (
+        "Tệp cấu hình {path} có {count} lỗi; đang chạy bằng bản tốt gần nhất lưu trong {directory}.",
+        "The config file {path} has {count} problem(s); running with the last good one kept in {directory}.",
+    ),
+    "state_unwritable": (
+        "Không ghi được vào thư mục trạng thái {directory} ({why}). Cách sửa: dùng --state-dir hoặc sửa quyền của thư mục.",
+        "The state directory {directory} cannot be written ({why}). Remedy: give --state-dir, or correct its permissions.",
+    ),
+    "usage": ("Dùng sai lệnh: {text}", "Wrong usage: {text}"),
+    "see_help": ("Xem: {command} --help", "See: {command} --help"),
+    "interrupted": ("Đã dừng theo yêu cầu.", "Stopped as asked."),
+    # ---- edge-agent order
+    "bad_arguments": (
+        "Tham số của lệnh không dùng được: {text}",
+        "The order's arguments cannot be used: {text}",
+    ),
+    "one_target": ("Cần đúng một trong --node và --group.", "Give exactly one of --node and --group."),
+    "bad_name": (
+        "Tên {name} không đúng dạng: 3-40 ký tự a-z 0-9 -.",
+        "The name {name} does not have the right form: 3-40 of a-z 0-9 -.",
+    ),
+    "bad_expires": (
+        "Thời hạn {text} không đúng dạng. Ví dụ: 90s, 5m, 2h, 1d; nhiều nhất 30d.",
+        "The time {text} does not have the right form. Examples: 90s, 5m, 2h, 1d; at most 30d.",
+    ),
+    "bad_broker_url": (
+        "Địa chỉ broker {url} không đúng dạng. Ví dụ: mqtt://máy-chủ:1883 hoặc mqtts://máy-chủ:8883",
+        "The broker's address {url} does not have the right form. Examples: mqtt://host:1883 or mqtts://host:8883",
+    ),
+    "bad_class": (
+        "Không có lớp {name}: chọn routine (thường), priority (ưu tiên) hoặc emergency (khẩn cấp).",
+        "There is no class {name}: choose routine, priority or emergency.",
+    ),
+    "one_media": (
+        "Cần đúng một trong --media sha256:… và --file.",
+        "Give exactly one of --media sha256:… and --file.",
+    ),
+    "bad_digest": (
+        "Mã băm {text} không đúng dạng: sha256: và 64 chữ số thập lục phân thường.",
+        "The digest {text} does not have the right form: sha256: and 64 lower-case hex digits.",
+    ),
+    "file_unreadable": ("Không đọc được tệp {path} ({why}).", "The file {path} cannot be read ({why})."),
+    "one_stop": (
+        "Cần đúng một trong --order ID và --below LỚP.",
+        "Give exactly one of --order ID and --below CLASS.",
+    ),
+    "bad_order_id": ("Mã lệnh {text} không đúng dạng.", "The order id {text} does not have the right form."),
+    "broker_unreachable": (
+        "Không nối được với broker {url} ({why}). Cách sửa: kiểm tra địa chỉ, mạng, và broker có đang chạy không.",
+        "The broker {url} cannot be reached ({why}). Remedy: check the address, the network, and that the broker runs.",
+    ),
+    "broker_refused": (
+        "Broker {url} từ chối ({why}). Cách sửa: kiểm tra --username, --password-file và quyền (ACL) trên broker.",
+        "The broker {url} refused ({why}). Remedy: check --username, --password-file and the rights (ACL) on the broker.",
+    ),
+    "broker_lost": (
+        "Mất kết nối với broker {url} ({why}). Cách sửa: xem lệnh đã tới chưa bằng cách gửi lại với --id.",
+        "The connection to the broker {url} was lost ({why}). Remedy: send it again with --id; a node never runs one twice.",
+    ),
+    "no_answer": (
+        "Hết {seconds} giây mà chưa có kết quả cuối. Lệnh {id} vẫn còn hiệu lực đến khi hết hạn.",
+        "No final state within {seconds} s. Order {id} stays valid until it expires.",
+    ),
+    # ---- edge-agent silence
+    "silence_done": ("Đã hạ {count} chân ra của ampli.", "Drove {count} amplifier line(s) inactive."),
+    "silence_skipped": (
+        "Chân {name} đang được tiến trình khác giữ hoặc không có: {why}",
+        "Line {name} is held by someone else or is not there: {why}",
+    ),
+}
+
+CODES: Final = frozenset(code.rstrip("+") for code in _PROBLEMS)
+"""Every code a problem may have."""

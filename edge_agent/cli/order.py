@@ -1,0 +1,241 @@
+"""`edge-agent order VERB`: make an order and publish it; the integrator's tool.
+
+Exit codes: 0 published, or with --wait successful; 2 wrong usage; 3 not sent (broker unreachable or
+refusing); 4 with --wait: it ended otherwise than successful; 5 with --wait: no final state in time.
+With --group and --wait the states of every node that answers are printed until --wait-s is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from edge_agent.catalogue import Language
+from edge_agent.cli import posting, speech
+from edge_agent.model import Precedence
+
+Args = dict[str, Any]
+
+HELP: Final = (
+    "Tạo và gửi một lệnh / make and publish an order. "
+    "0 đã gửi, thành công/sent, successful; 3 không gửi được/not sent; 4 không thành công/unsuccessful; "
+    "5 hết giờ chờ/no final state in time."
+)
+_NAME: Final = re.compile(r"[a-z0-9-]{3,40}")
+_HASH_BYTES: Final = 1 << 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb and the verbs below it."""
+    order = typer.Typer(help=HELP, no_args_is_help=False)
+    app.add_typer(order, name="order")
+    for name, arguments, text in (
+        ("play", play, "Phát một tệp âm thanh / play a sound file."),
+        ("stop", stop, "Dừng một lệnh, hoặc mọi lệnh đến một lớp / stop an order, or all up to a class."),
+        ("board_show", board_show, "Hiện một thông báo / show a notice on the board."),
+        ("board_clear", board_clear, "Gỡ thông báo / take notices down."),
+        ("volume", volume, "Đặt âm lượng của nút / set the node's volume."),
+        ("ping", ping, "Hỏi nút có nghe không / ask whether the node hears us."),
+    ):
+        order.command(name, help=text)(_verb(name, arguments))
+
+
+# ---------------------------------------------------------------- each verb's own options -> its arguments
+
+
+def play(
+    *,
+    media: Annotated[
+        str | None, typer.Option(metavar="sha256:…", help="Mã băm của tệp / the file's digest.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Tính mã băm từ tệp / take the digest of a file.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Nơi tải tệp / where it may be fetched (http, https).")
+    ] = None,
+    volume: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Âm lượng lượt này / volume of this turn.")
+    ] = None,
+    zone: Annotated[
+        list[str] | None, typer.Option(help="Vùng loa; lặp lại được / a zone; may be repeated.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Tên chương trình / what the programme is called.")] = "",
+) -> Args:
+    """Arguments of `play`."""
+    if (media is None) == (file is None):
+        raise speech.Usage("one_media")
+    digest = media if file is None else _digest_of(file)
+    assert digest is not None
+    if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) is None:
+        raise speech.Usage("bad_digest", text=digest)
+    args: Args = {"media": digest, "url": url, "volume": volume, "zones": zone, "title": title or None}
+    return {name: value for name, value in args.items() if value is not None}
+
+
+def stop(
+    *,
+    order: Annotated[
+        str | None, typer.Option(metavar="ID", help="Mã của lệnh cần dừng / the order to stop.")
+    ] = None,
+    below: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS", help="Dừng lớp này và thấp hơn / stop this class and lower (emergency = all)."
+        ),
+    ] = None,
+) -> Args:
+    """Arguments of `stop`."""
+    if (order is None) == (below is None):
+        raise speech.Usage("one_stop")
+    return {"order": order} if below is None else {"class": _precedence(below).wire}
+
+
+def board_show(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Nội dung / the notice.")],
+    *,
+    ttl: Annotated[str, typer.Option(help="Hiện trong bao lâu / how long it stands: 30m, 2h, 1d.")] = "1h",
+) -> Args:
+    """Arguments of `board_show`."""
+    return {"text": text, "ttl_s": int(_span(ttl).total_seconds())}
+
+
+def board_clear(
+    *,
+    order: Annotated[
+        str | None, typer.Option(metavar="ID", help="Chỉ thông báo của lệnh này / only this order's notice.")
+    ] = None,
+) -> Args:
+    """Arguments of `board_clear`."""
+    return {} if order is None else {"order": order}
+
+
+def volume(level: Annotated[int, typer.Argument(metavar="0-100", min=0, max=100)]) -> Args:
+    """Arguments of `volume`."""
+    return {"volume": level}
+
+
+def ping() -> Args:
+    """Arguments of `ping`."""
+    return {}
+
+
+# ---------------------------------------------------------------- what every verb takes
+
+
+def address(
+    *,
+    broker: Annotated[
+        str,
+        typer.Option(metavar="URL", envvar="EDGE_AGENT_BROKER", help="mqtt://host:1883, mqtts://host:8883"),
+    ],
+    node: Annotated[str | None, typer.Option(metavar="ID", help="Gửi cho một nút / to one node.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="NAME", help="Gửi cho một nhóm / to a group.")] = None,
+    expires: Annotated[str, typer.Option(help="Hết hạn sau / expires after: 90s, 5m, 2h, 1d.")] = "5m",
+    klass: Annotated[
+        str, typer.Option("--class", metavar="CLASS", help="routine | priority | emergency")
+    ] = "routine",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="In từng trạng thái đến khi xong / print states until final.")
+    ] = False,
+    wait_s: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Chờ nhiều nhất, giây / wait at most, s (node 3600, group 60)."),
+    ] = None,
+    root: Annotated[str, typer.Option(help="Gốc của topic / first part of every topic.")] = "pa/v1",
+    issuer: Annotated[str, typer.Option(help="Nơi ra lệnh / who issues the order.")] = "edge-agent-cli",
+    order_id: Annotated[
+        str | None, typer.Option("--id", help="Mã lệnh có sẵn / an id of your own (ULID, UUID).")
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option(help="Tên đăng nhập broker / user name at the broker.")
+    ] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="Tệp mật khẩu, một dòng / file with the password.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="CA của broker / who vouches for the broker (PEM).")
+    ] = None,
+    cert_file: Annotated[
+        Path | None, typer.Option(help="Chứng thư của bạn / your certificate (PEM).")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Khóa riêng của bạn / your private key (PEM).")
+    ] = None,
+    lang: Annotated[Language | None, typer.Option(help="Ngôn ngữ / language.")] = None,
+) -> posting.Address:
+    """Where the order goes, from the options that every verb has."""
+    if (node is None) == (group is None):
+        raise speech.Usage("one_target")
+    for name in (node, group):
+        if name is not None and _NAME.fullmatch(name) is None:
+            raise speech.Usage("bad_name", name=name)
+    return posting.Address(
+        broker=broker,
+        node=node,
+        group=group,
+        root=root,
+        issuer=issuer,
+        username=username,
+        password_file=password_file,
+        ca_file=ca_file,
+        cert_file=cert_file,
+        key_file=key_file,
+        expires=_span(expires),
+        precedence=_precedence(klass),
+        id=order_id,
+        wait=wait,
+        wait_s=wait_s,
+        language=speech.language(lang),
+    )
+
+
+def _verb(name: str, arguments: Callable[..., Args]) -> Callable[..., int]:
+    """A command with the options of `arguments` and of `address`; typer reads the signature made here."""
+    own = inspect.signature(arguments, eval_str=True).parameters
+    shared = inspect.signature(address, eval_str=True).parameters
+    assert own.keys().isdisjoint(shared), "an option means one thing"
+
+    def command(**given: Any) -> int:
+        args = arguments(**{key: given[key] for key in own})
+        return posting.post(name, args, address(**{key: given[key] for key in shared}))
+
+    everything = [*own.values(), *shared.values()]
+    everything.sort(key=lambda parameter: parameter.kind)
+    setattr(command, "__signature__", inspect.Signature(everything, return_annotation=int))  # noqa: B010 - typer's way in
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in everything} | {
+        "return": int
+    }
+    command.__name__ = name
+    return command
+
+
+def _span(text: str) -> timedelta:
+    span = posting.duration(text)
+    if span is None:
+        raise speech.Usage("bad_expires", text=text)
+    return span
+
+
+def _precedence(name: str) -> Precedence:
+    if name not in {each.wire for each in Precedence}:
+        raise speech.Usage("bad_class", name=name)
+    return Precedence.from_wire(name)
+
+
+def _digest_of(file: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as reader:
+            while block := reader.read(_HASH_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise speech.Usage("file_unreadable", path=file, why=error.strerror or str(error)) from None
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,72 @@
+"""`edge-agent silence`: drive every output line of the amplifier inactive, and let go of it.
+
+Run by systemd at boot and each time the daemon has ended, however it ended; then nobody else holds
+the lines. It waits for nothing and needs neither the broker nor the sound card.
+
+Exit codes: 0 all lines are inactive (or virtual); 1 no config that can be used; 2 wrong usage;
+3 some line could not be driven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from edge_agent import catalogue, config
+from edge_agent.cli import speech
+from edge_agent.cli.run import NO_CONFIG, read_config
+from hal.errors import LineError
+
+if TYPE_CHECKING:
+    from hal.ports import Lines, LineSpec
+
+SOME_LEFT: Final = 3
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out `silence` and return the exit code."""
+    parser = speech.Parser(
+        prog="edge-agent silence",
+        description="Hạ mọi chân ra của ampli / drive every line of the amplifier inactive.",
+    )
+    speech.add_config_options(parser)
+    options = parser.parse_args(arguments)
+    tongue = speech.language(options.lang)
+    try:
+        settings = read_config(options).settings
+    except config.ConfigInvalid as invalid:
+        speech.tell(invalid.problems, tongue)
+        return NO_CONFIG
+    specs = list(amplifier_lines(settings)) if settings.hardware.gpio == "linux" else []
+    if not specs:
+        return 0
+    from hal.linux.gpio import GpiozeroLines
+
+    left = silence(GpiozeroLines(), specs)
+    for spec, error in left:
+        speech.complain(catalogue.say("silence_skipped", tongue, name=spec.name, why=error))
+    speech.complain(catalogue.say("silence_done", tongue, count=len(specs) - len(left)))
+    return SOME_LEFT if left else 0
+
+
+def amplifier_lines(settings: config.Settings) -> Iterator[LineSpec]:
+    """Every output of the amplifier: power first, so that no relay switches under load."""
+    amplifier = settings.amplifier
+    if amplifier.power is not None:
+        yield amplifier.power.spec("amplifier.power")
+    for zone, line in amplifier.zones.items():
+        yield line.spec(f"amplifier.zones.{zone}")
+    if amplifier.mute is not None:
+        yield amplifier.mute.spec("amplifier.mute")
+
+
+def silence(lines: Lines, specs: Sequence[LineSpec]) -> list[tuple[LineSpec, LineError]]:
+    """Drive each line inactive and release it; returns those that refused, with the reason."""
+    left: list[tuple[LineSpec, LineError]] = []
+    for spec in specs:
+        try:
+            lines.output(spec)
+        except LineError as error:
+            left.append((spec, error))
+    lines.close()
+    return left

@@ -1,0 +1,121 @@
+"""The sections of the config file: the rooms' own settings gathered, and those that belong to no room."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge_agent.board.settings import BoardSettings
+from edge_agent.cache.settings import CacheSettings
+from edge_agent.clocktrust import ClockSettings
+from edge_agent.command.settings import BrokerSettings, OrderSettings
+from edge_agent.playout.settings import AmplifierSettings, LevelSettings, PlayoutSettings
+from edge_agent.report.settings import ReportSettings
+from edge_agent.sense.settings import SenseSettings
+
+NODE_NAME = r"^[a-z0-9-]{3,40}$"
+
+Door = Literal["linux", "sim"]
+
+
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who this node is."""
+
+    id: Annotated[
+        str,
+        Meta(
+            pattern=NODE_NAME,
+            description="3-40 of a-z 0-9 -; also the MQTT user name and the certificate's CN",
+        ),
+    ]
+    name: Annotated[str, Meta(max_length=100, description="what people call the place")] = ""
+    groups: Annotated[
+        tuple[Annotated[str, Meta(pattern=NODE_NAME, description="3-40 of a-z 0-9 -")], ...],
+        Meta(max_length=32, description="groups whose orders this node also takes"),
+    ] = ()
+
+
+class HardwareSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which driver serves each door: the real one (linux) or the virtual one (sim)."""
+
+    sound: Annotated[Door, Meta(description="loudspeaker: linux = PortAudio, sim = a virtual card")] = "linux"
+    gpio: Annotated[
+        Door, Meta(description="relays, inputs, LED: linux = GPIO chips, sim = virtual lines")
+    ] = "linux"
+    board: Annotated[
+        Literal["linux", "sim", "none"],
+        Meta(
+            description="notice board: linux = serial port, sim = an emulated sign on a PTY, none = no board"
+        ),
+    ] = "linux"
+    clock: Annotated[
+        Door,
+        Meta(
+            description="linux = believe the date once the system says it is synchronised, sim = believe it always"
+        ),
+    ] = "linux"
+
+
+class SoundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which card."""
+
+    device: Annotated[
+        str, Meta(max_length=200, description="part of the output device's name; \"\" = the system's default")
+    ] = ""
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the node keeps its state."""
+
+    state_dir: Annotated[
+        str,
+        Meta(
+            max_length=4000,
+            description='directory of the database, the cache and the last good config; "" = STATE_DIRECTORY '
+            "(systemd), else /var/lib/edge-agent",
+        ),
+    ] = ""
+
+
+class SimSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Virtual hardware. The virtual board's size is that of [board]."""
+
+    dir: Annotated[
+        str,
+        Meta(max_length=4000, description='where heard.wav, lines.jsonl and board/ are kept; "" = nowhere'),
+    ] = ""
+    drift_ppm: Annotated[
+        float,
+        Meta(ge=-1000, le=1000, description="how much faster than true the virtual card's clock runs, ppm"),
+    ] = 0.0
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged, on stderr (journald)."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least level that is logged")
+    ] = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole config file; a section is a room's, or one of the above."""
+
+    node: NodeSettings
+    broker: BrokerSettings = BrokerSettings()
+    hardware: HardwareSettings = HardwareSettings()
+    orders: OrderSettings = OrderSettings()
+    clock: ClockSettings = ClockSettings()
+    sound: SoundSettings = SoundSettings()
+    playout: PlayoutSettings = PlayoutSettings()
+    amplifier: AmplifierSettings = AmplifierSettings()
+    level: LevelSettings = LevelSettings()
+    board: BoardSettings = BoardSettings()
+    sense: SenseSettings = SenseSettings()
+    cache: CacheSettings = CacheSettings()
+    report: ReportSettings = ReportSettings()
+    storage: StorageSettings = StorageSettings()
+    sim: SimSettings = SimSettings()
+    log: LogSettings = LogSettings()
