@@ -1,0 +1,233 @@
+"""How far wall time may be believed: synced, holdover, estimated, unknown.
+
+A Raspberry Pi has no battery clock: after a power cut it may believe any date. So dates are
+believed in grades, and an order's dates are judged by the grade (PROTOCOL.md, "Acceptance"):
+
+    synced     a time source vouches for the clock now
+    holdover   one did in this boot, not long ago
+    estimated  none did lately, but the node once knew the time and kept it: the floor
+    unknown    nothing is known but that it is later than the day this software was built
+
+The decisions are pure; `ClockTrust` holds the clock and keeps the floor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge_agent import kept
+from edge_agent.model import NS, Reason, ReasonCode
+from hal.errors import DatabaseError, DiskError
+from hal.ports import Clock, Database
+
+logger = logging.getLogger(__name__)
+
+BUILD_DATE = datetime(2026, 11, 1, tzinfo=UTC)
+"""No honest clock is earlier than this; moved forward with each release."""
+KEPT_FLOOR = "clock.floor"
+KEEP_EVERY_S = 600
+LOOK_EVERY_S = 60
+
+
+class ClockSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What vouches for the wall clock."""
+
+    trust: Annotated[
+        Literal["auto", "always"],
+        Meta(
+            description="auto: believe the clock when systemd-timesyncd or chrony set it; always: a good battery clock is fitted"
+        ),
+    ] = "auto"
+    trust_file: Annotated[
+        str,
+        Meta(max_length=300, description="file that the time service touches whenever it has set the clock"),
+    ] = "/run/systemd/timesync/synchronized"
+    holdover_h: Annotated[
+        int, Meta(ge=1, le=720, description="hours for which the clock is believed after its source was lost")
+    ] = 48
+
+
+class Quality(StrEnum):
+    """How far wall time is believed; on the wire as it stands."""
+
+    SYNCED = "synced"
+    HOLDOVER = "holdover"
+    ESTIMATED = "estimated"
+    UNKNOWN = "unknown"
+
+    @property
+    def trusted(self) -> bool:
+        """Whether "now" may be compared with an order's dates."""
+        return self in {Quality.SYNCED, Quality.HOLDOVER}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What is known of wall time at one instant."""
+
+    quality: Quality
+    now: datetime
+    """The best guess: the clock, but never before the floor when the clock is not trusted."""
+    floor: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dates:
+    """What an order says of time, and whether carrying it out can be heard."""
+
+    issued_at: datetime
+    expires_at: datetime
+    nonce: str | None
+    makes_sound: bool
+
+
+def judge(
+    *,
+    synced_now: bool,
+    synced_ns: int | None,
+    now_ns: int,
+    saved_floor: datetime | None,
+    holdover_h: int,
+) -> Quality:
+    """The grade, from whether the clock is vouched for now, when (CLOCK_BOOTTIME, this boot) it last
+    was, and whether a trusted time was ever kept."""
+    if synced_now:
+        return Quality.SYNCED
+    if synced_ns is not None and now_ns - synced_ns <= holdover_h * 3600 * NS:
+        return Quality.HOLDOVER
+    return Quality.UNKNOWN if saved_floor is None else Quality.ESTIMATED
+
+
+def fresh(dates: Dates, sight: Sight, *, birth_nonce: str, skew_s: int) -> Reason | None:
+    """Why an order is not fresh, or None when it is: the table of PROTOCOL.md, row by row.
+
+    The middle row's "seq new" is the replay window's question, not ours.
+    """
+    echoed = dates.nonce is not None and dates.nonce == birth_nonce
+    match sight.quality:
+        case Quality.SYNCED | Quality.HOLDOVER:
+            return _within(dates, sight.now, skew_s)
+        case Quality.ESTIMATED:
+            if dates.expires_at < sight.floor:
+                return _expired(dates, sight.floor)
+            return None if echoed or not dates.makes_sound else _untrusted("may be wrong")
+        case Quality.UNKNOWN:
+            return None if echoed else _untrusted("is not known")
+
+
+def time_left_s(dates: Dates, sight: Sight) -> float:
+    """For how long an order may still begin, from now: may be negative.
+
+    Turned into CLOCK_BOOTTIME once, so that a step of the clock changes nothing. Without a trusted
+    clock an order gets no more than the span its issuer gave it.
+    """
+    span = (dates.expires_at - dates.issued_at).total_seconds()
+    match sight.quality:
+        case Quality.SYNCED | Quality.HOLDOVER:
+            return (dates.expires_at - sight.now).total_seconds()
+        case Quality.ESTIMATED:
+            return min(span, (dates.expires_at - sight.floor).total_seconds())
+        case Quality.UNKNOWN:
+            return span
+
+
+def _within(dates: Dates, now: datetime, skew_s: int) -> Reason | None:
+    ahead_s = (dates.issued_at - now).total_seconds()
+    if ahead_s > skew_s:
+        return Reason(
+            ReasonCode.CLOCK_UNTRUSTED,
+            f"The order was issued {ahead_s:.0f} s in the future; set the issuer's clock and send it again.",
+        )
+    return _expired(dates, now) if dates.expires_at < now else None
+
+
+def _expired(dates: Dates, now: datetime) -> Reason:
+    late_s = (now - dates.expires_at).total_seconds()
+    return Reason(
+        ReasonCode.EXPIRED, f"The order expired {late_s:.0f} s ago; send a new one if it is still meant."
+    )
+
+
+def _untrusted(how: str) -> Reason:
+    return Reason(
+        ReasonCode.CLOCK_UNTRUSTED,
+        f"This node's clock {how}, so the order could be an old one; send it again with the nonce of up/state.",
+    )
+
+
+class ClockTrust:
+    """The clock, with what is known about it. `life` keeps the floor; all else only looks."""
+
+    def __init__(
+        self, *, settings: ClockSettings, clock: Clock, database: Database, build_date: datetime = BUILD_DATE
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._database = database
+        self._build_date = build_date
+        self._saved_floor: datetime | None = None
+        self._synced_ns: int | None = None
+        self._kept_ns: int | None = None
+        self._failing = False
+
+    async def open(self) -> None:
+        """Read the kept floor. Raises DatabaseError."""
+        text = await self._database.run(lambda connection: kept.get(connection, KEPT_FLOOR))
+        try:
+            self._saved_floor = None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+        except (ValueError, OverflowError):
+            logger.warning("Kept time floor is unreadable and is ignored. value=%r", text)
+
+    def look(self) -> Sight:
+        """How far time may be believed now. Never blocks."""
+        now_ns, wall = self._clock.monotonic_ns(), self._clock.utc_now()
+        synced = wall >= self._build_date and (self._settings.trust == "always" or self._clock.wall_synced())
+        if synced:
+            self._synced_ns = now_ns
+        quality = judge(
+            synced_now=synced,
+            synced_ns=self._synced_ns,
+            now_ns=now_ns,
+            saved_floor=self._saved_floor,
+            holdover_h=self._settings.holdover_h,
+        )
+        floor = max(self._build_date, self._saved_floor or self._build_date)
+        return Sight(quality=quality, now=wall if quality.trusted else max(wall, floor), floor=floor)
+
+    async def life(self) -> None:
+        """Look every minute, and keep the floor every ten, for as long as it lives."""
+        while True:
+            await self.keep()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def keep(self) -> None:
+        """Keep the floor when it is time to. A full disk is logged once and tried again."""
+        sight, now_ns = self.look(), self._clock.monotonic_ns()
+        due = self._kept_ns is None or now_ns - self._kept_ns >= KEEP_EVERY_S * NS
+        if not (due and sight.quality.trusted and sight.now > sight.floor):
+            return
+        text = sight.now.isoformat()
+        try:
+            await self._database.run(lambda connection: kept.put(connection, KEPT_FLOOR, text))
+        except (DatabaseError, DiskError) as error:
+            if not self._failing:
+                logger.warning("Time floor cannot be kept. error=%s", error)
+            self._failing = True
+            return
+        if self._failing:
+            logger.info("Time floor is kept again.")
+        self._failing = False
+        self._saved_floor, self._kept_ns = sight.now, now_ns
+
+
+def deadline_ns(now_ns: int, left_s: float) -> int:
+    """The last CLOCK_BOOTTIME instant at which an order may begin, bounded to 400 days ahead."""
+    return now_ns + round(min(left_s, 400 * 86400) * NS)

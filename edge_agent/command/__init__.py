@@ -1,0 +1,10 @@
+"""INLET: orders from the broker become intents, are journalled, carried out once and answered.
+
+topics     where on the broker everything lies (pure)
+envelope   bytes -> one order, or one refusal (pure)
+messages   arguments -> intents, order states -> bytes (pure)
+acceptance the checks of PROTOCOL.md, in its order (pure)
+ledger     the durable journal of orders
+execution  orders under way, each its own task
+inbox      the room's thread of life: one connection after another
+"""

@@ -1,0 +1,205 @@
+"""The checks of PROTOCOL.md, in its order: what arrived -> a verdict. Pure.
+
+    retained, size, envelope, whose        here, `judge`
+    known id                               at the journal (`scribe`), which also knows the capacity
+    [key, signature]                       between `identify` and `read`; not checked yet
+    version, audience                      here
+    [scope, replay window]                 before the dates; not checked yet
+    dates by clock quality, arguments      here
+
+The journal looks up the id even of an order that is refused here, so a repeated order is always
+answered with what became of it first, and never with a second opinion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+from edge_agent.clocktrust import Dates, Quality, Sight, deadline_ns, fresh, time_left_s
+from edge_agent.command import envelope, ledger
+from edge_agent.command.envelope import Head, Order
+from edge_agent.command.messages import SOUNDING, Timing, intent_of
+from edge_agent.command.settings import OrderSettings
+from edge_agent.command.topics import Topics
+from edge_agent.errors import OrderRefused
+from edge_agent.model import Intent, Issuer, OrderId, OrderState, Precedence, Reason, ReasonCode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One order's bytes and how they came. `topic_verb` is None when they came by another way than a verb's topic."""
+
+    blob: bytes
+    topic_verb: str | None
+    in_group: bool = False
+    retained: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """Time, read once for all checks of one order."""
+
+    now_ns: int
+    boot: str
+    sight: Sight
+    birth_nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Junk:
+    """Not an order: only counted."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """An order for somebody else: answered, but its id is not remembered here."""
+
+    entry: ledger.Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An order for us. `entry.state` is accepted, rejected, or successful for a dry run."""
+
+    entry: ledger.Entry
+    intent: Intent | None = None
+    """What to do; None when it was refused, or is dry."""
+
+
+def judge(
+    arrival: Arrival,
+    now: Circumstances,
+    *,
+    topics: Topics,
+    settings: OrderSettings,
+    verbs: Collection[str],
+) -> Junk | Stray | Verdict:
+    """Check everything about an order that can be checked without the journal."""
+    try:
+        sealed = envelope.unwrap(arrival.blob, size_max=settings.payload_max_bytes)
+        head = envelope.identify(sealed)
+    except OrderRefused as refusal:
+        return Junk(Reason(refusal.code, refusal.text))
+    entry = _entry(head, arrival, now)
+    try:
+        order = envelope.read(sealed, verbs=verbs)
+    except OrderRefused as refusal:
+        return _turned_away(entry, head, topics, Reason(refusal.code, refusal.text))
+    entry = _filled(entry, order, now)
+    if topics.audience.isdisjoint(head.aud):
+        return Stray(entry=refused(entry, _wrong_audience(head, topics)))
+    try:
+        _check(order, arrival, now, settings)
+        intent = intent_of(order, Timing(since_ns=now.now_ns, deadline_ns=entry.deadline_ns))
+    except OrderRefused as refusal:
+        return Verdict(entry=refused(entry, Reason(refusal.code, refusal.text)))
+    if order.dry:
+        done = replace(
+            entry, state=OrderState.SUCCESSFUL, result={"dry": True}, envelope=None, supersedes=None
+        )
+        return Verdict(entry=done)
+    return Verdict(entry=entry, intent=intent)
+
+
+def refused(entry: ledger.Entry, reason: Reason) -> ledger.Entry:
+    """The same order, rejected."""
+    return replace(entry, state=OrderState.REJECTED, reason=reason, envelope=None, supersedes=None)
+
+
+def reopened(entry: ledger.Entry, now: Circumstances, *, verbs: Collection[str]) -> tuple[Order, Timing]:
+    """An open order from the journal, after a restart, with its times in this boot.
+
+    Raises OrderRefused when this release no longer understands it.
+    """
+    assert entry.envelope is not None, "an open order keeps its envelope"
+    order = envelope.read(envelope.unwrap(entry.envelope), verbs=verbs)
+    if entry.boot == now.boot:
+        return order, Timing(since_ns=entry.received_ns, deadline_ns=entry.deadline_ns)
+    dates = dates_of(order)
+    left_s = time_left_s(dates, now.sight)
+    if order.verb in SOUNDING and now.sight.quality is Quality.UNKNOWN:
+        left_s = -1.0  # nobody can say how long the power was away: better silent than late
+    age_s = max(0.0, (now.sight.now - entry.received_at).total_seconds())
+    return order, Timing(
+        since_ns=now.now_ns - round(age_s * 1e9),
+        deadline_ns=deadline_ns(now.now_ns, left_s),
+    )
+
+
+def dates_of(order: Order) -> Dates:
+    """What clocktrust needs to know of an order."""
+    return Dates(
+        issued_at=order.issued_at,
+        expires_at=order.expires_at,
+        nonce=order.nonce,
+        makes_sound=order.verb in SOUNDING,
+    )
+
+
+def _turned_away(entry: ledger.Entry, head: Head, topics: Topics, reason: Reason) -> Stray | Verdict:
+    """An order that cannot be read is remembered only if it is for us."""
+    if topics.audience.isdisjoint(head.aud):
+        return Stray(entry=refused(entry, reason))
+    return Verdict(entry=refused(entry, reason))
+
+
+def _check(order: Order, arrival: Arrival, now: Circumstances, settings: OrderSettings) -> None:
+    if arrival.retained:
+        raise OrderRefused(
+            ReasonCode.BAD_ENVELOPE,
+            "The broker had retained the order, so it would come again at every connect; publish it without retain.",
+        )
+    if arrival.topic_verb is not None and arrival.topic_verb != order.verb:
+        raise OrderRefused(
+            ReasonCode.BAD_ENVELOPE,
+            f"The order says {order.verb} but came on the topic of {envelope.printable(arrival.topic_verb)}; use one.",
+        )
+    stale = fresh(dates_of(order), now.sight, birth_nonce=now.birth_nonce, skew_s=settings.clock_skew_s)
+    if stale is not None:
+        raise OrderRefused(stale.code, stale.text)
+
+
+def _entry(head: Head, arrival: Arrival, now: Circumstances) -> ledger.Entry:
+    """The journal's row as far as it can be written from the head alone."""
+    return ledger.Entry(
+        id=OrderId(head.id),
+        issuer=Issuer(head.iss),
+        verb=envelope.printable(arrival.topic_verb or "")[:32],
+        precedence=Precedence.ROUTINE,
+        seq=0,
+        expires_at=now.sight.now,
+        supersedes=None,
+        in_group=arrival.in_group,
+        envelope=arrival.blob,
+        state=OrderState.ACCEPTED,
+        reason=None,
+        result=None,
+        boot=now.boot,
+        received_ns=now.now_ns,
+        received_at=now.sight.now,
+        deadline_ns=now.now_ns,
+        changed_ns=now.now_ns,
+    )
+
+
+def _filled(entry: ledger.Entry, order: Order, now: Circumstances) -> ledger.Entry:
+    return replace(
+        entry,
+        verb=order.verb,
+        precedence=order.precedence,
+        seq=order.seq,
+        expires_at=order.expires_at,
+        supersedes=order.supersedes,
+        deadline_ns=deadline_ns(now.now_ns, time_left_s(dates_of(order), now.sight)),
+    )
+
+
+def _wrong_audience(head: Head, topics: Topics) -> Reason:
+    wanted = ", ".join(head.aud[:5])
+    return Reason(
+        ReasonCode.WRONG_AUDIENCE,
+        f"The order is for {wanted}; this node is {', '.join(sorted(topics.audience))}. Address it to one of these.",
+    )

@@ -1,0 +1,333 @@
+"""Orders under way: each its own task; every step is stored before the next one is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from edge_agent.clocktrust import ClockTrust
+from edge_agent.command import ledger
+from edge_agent.command.acceptance import Circumstances, reopened
+from edge_agent.command.messages import intent_of
+from edge_agent.command.scribe import Scribe
+from edge_agent.command.topics import Topics
+from edge_agent.errors import OrderRefused
+from edge_agent.model import (
+    AsRun,
+    BoardShow,
+    Executing,
+    Finished,
+    Intent,
+    OrderId,
+    OrderState,
+    Outcome,
+    Play,
+    Precedence,
+    Reason,
+    ReasonCode,
+    Step,
+    Stop,
+    Waiting,
+)
+from edge_agent.report.asrun import Timebase
+from edge_agent.report.outbox import Outbox
+from hal.errors import DatabaseError, DiskError, DiskFull
+from hal.ports import Clock, Database
+
+logger = logging.getLogger(__name__)
+
+WIND_UP_S = 2.0
+PATIENCE_S = 5.0
+_STORE_AGAIN_S = (1.0, 30.0)
+
+
+class Junction(Protocol):
+    """What this room asks of `edge_agent.router`."""
+
+    def carry_out(self, intent: Intent) -> AsyncGenerator[Step, None]:
+        """Do it, step by step; exactly one Finished, last."""
+
+    async def cancel(self, order: OrderId) -> None:
+        """End this order's part in any outlet, if it has one."""
+
+    async def wind_up(self) -> None:
+        """End everything with INTERRUPTED: the agent is about to leave."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    """One order under way."""
+
+    entry: ledger.Entry
+    intent: Intent
+    executing: bool = False
+    successor: OrderId | None = None
+    """The order that takes its place, once there is one."""
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Execution:
+    """Starts, resumes and ends orders. Lives as long as the task group it is given."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        trust: ClockTrust,
+        database: Database,
+        router: Junction,
+        outbox: Outbox,
+        topics: Topics,
+        group_jitter_s: float,
+        rng: random.Random,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._clock = clock
+        self._trust = trust
+        self._database = database
+        self._router = router
+        self._outbox = outbox
+        self._topics = topics
+        self._group_jitter_s = group_jitter_s
+        self._rng = rng
+        self._tasks = tasks
+        self._jobs: dict[OrderId, _Job] = {}
+        self._leaving = False
+        self._late_wake: asyncio.Task[None] | None = None
+
+    def scribe(self) -> Scribe:
+        """A scribe with the time of now."""
+        return Scribe(topics=self._topics, timebase=Timebase.read(self._clock, self._trust.look()))
+
+    def start(self, entry: ledger.Entry, intent: Intent) -> None:
+        """Carry out a journalled order, in a task of its own."""
+        assert entry.id not in self._jobs, "an order is carried out once"
+        job = self._jobs[entry.id] = _Job(entry=entry, intent=intent)
+        self._tasks.create_task(self._live(job), name=f"order {entry.verb} {entry.id}")
+
+    def told(self, *, in_group: bool) -> None:
+        """Something was put into the outbox. A group's answers wait a little, so that a thousand nodes
+        do not speak at once; what else leaves meanwhile takes them along."""
+        if not in_group or self._group_jitter_s <= 0:
+            self._outbox.wake()
+        elif self._late_wake is None or self._late_wake.done():
+            delay_s = self._rng.uniform(0, self._group_jitter_s)
+            self._late_wake = self._tasks.create_task(self._wake_after(delay_s), name="group answers")
+
+    async def resume(self, now: Circumstances, *, verbs: Collection[str]) -> None:
+        """Take up what the last run left open, in the order of arrival. Raises DatabaseError, DiskError.
+
+        What has not begun is carried out if there is still time. What had begun depends on the verb:
+        an emergency and a notice begin again, an ordinary play was interrupted, the rest is repeated.
+        """
+        entries = await self._database.run(_open_orders)
+        for entry, replaced in entries:
+            try:
+                order, timing = reopened(entry, now, verbs=verbs)
+                intent = intent_of(order, timing)
+            except OrderRefused as refusal:
+                end = Finished(state=OrderState.FAILED, asrun=_failed(Reason(refusal.code, refusal.text)))
+                self._tasks.create_task(self._settle(entry, end), name=f"end of order {entry.id}")
+                continue
+            verdict = after_restart(entry, intent, now.now_ns, replaced=replaced)
+            if isinstance(verdict, Finished):
+                self._tasks.create_task(self._settle(entry, verdict), name=f"end of order {entry.id}")
+                continue
+            self.start(entry, verdict)
+            if isinstance(verdict, Stop):  # it must not reach those that came after it
+                await self._patiently(self._jobs[entry.id].over)
+        if entries:
+            logger.info("Open orders were taken up. count=%d", len(entries))
+
+    async def wind_up(self) -> None:
+        """End what is under way and store how it ended, within WIND_UP_S. What has not begun, and
+        emergencies, stay open: the next start takes them up."""
+        self._leaving = True
+        try:
+            async with asyncio.timeout(WIND_UP_S):
+                await self._router.wind_up()
+                for job in list(self._jobs.values()):
+                    await job.over.wait()
+        except TimeoutError:
+            logger.warning("Orders did not end in time. open=%d", len(self._jobs))
+
+    @property
+    def under_way(self) -> int:
+        """How many orders have a task."""
+        return len(self._jobs)
+
+    # ------------------------------------------------------------ one order
+
+    async def _live(self, job: _Job) -> None:
+        """An order's thread of life: whatever happens in it, it ends with one stored result."""
+        try:
+            await self._make_way(job)
+            try:
+                finished = await self._carry_out(job)
+            except Exception:
+                logger.exception(
+                    "An order failed in a way nobody foresaw. id=%s verb=%s", job.entry.id, job.entry.verb
+                )
+                finished = Finished(
+                    state=OrderState.FAILED,
+                    asrun=_failed(Reason(ReasonCode.INTERNAL, "The node failed inside; look into its log.")),
+                )
+            if isinstance(job.intent, Stop):
+                await self._settled(finished)
+            if not self._stays_open(job, finished):
+                await self._settle(job.entry, _superseded(finished, job.successor))
+        finally:
+            self._jobs.pop(job.entry.id, None)
+            job.over.set()
+
+    async def _make_way(self, job: _Job) -> None:
+        """The order that this one takes the place of, ends first."""
+        older = None if job.entry.supersedes is None else self._jobs.get(job.entry.supersedes)
+        if older is None or older is job:
+            return
+        older.successor = job.entry.id
+        await self._router.cancel(older.entry.id)
+        await self._patiently(older.over)
+
+    async def _carry_out(self, job: _Job) -> Finished:
+        async with aclosing(self._router.carry_out(job.intent)) as steps:
+            async for step in steps:
+                match step:
+                    case Finished():
+                        return step
+                    case Executing():
+                        state, progress = OrderState.EXECUTING, None
+                        job.executing = True
+                    case Waiting():
+                        state, progress = OrderState.WAITING, step.why
+                refusal = await self._advance(job, state, progress)
+                if refusal is not None:
+                    return Finished(state=OrderState.FAILED, asrun=_failed(refusal))
+        raise AssertionError("the router ends with Finished")
+
+    async def _advance(self, job: _Job, state: OrderState, progress: str | None) -> Reason | None:
+        """Store a step; why it could not be, or None. What is not stored must not go on."""
+        scribe, entry = self.scribe(), job.entry
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return scribe.advance(connection, entry, state, progress)
+
+        try:
+            await self._database.run(work)
+        except (DatabaseError, DiskError) as error:
+            logger.warning(
+                "An order's step cannot be stored; it is not carried out. id=%s error=%s", entry.id, error
+            )
+            code = ReasonCode.NO_SPACE if isinstance(error, DiskFull) else ReasonCode.INTERNAL
+            return Reason(code, f"The step could not be stored, so nothing was done: {error}")
+        self.told(in_group=entry.in_group)
+        return None
+
+    def _stays_open(self, job: _Job, finished: Finished) -> bool:
+        """On the way out: an interrupted order that the next start is to take up."""
+        if not self._leaving or finished.state is not OrderState.INTERRUPTED or job.successor is not None:
+            return False
+        return not job.executing or _begins_again(job.intent)
+
+    async def _settle(self, entry: ledger.Entry, finished: Finished) -> None:
+        """Store the end, again and again until it is stored: it has happened and cannot be refused."""
+        wait_s, failing = _STORE_AGAIN_S[0], False
+        while True:
+            try:
+                await self._close(entry, finished.state, finished.asrun, finished.result)
+            except (DatabaseError, DiskError) as error:
+                if not failing:
+                    logger.warning("An order's end cannot be stored yet. id=%s error=%s", entry.id, error)
+                failing = True
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _STORE_AGAIN_S[1])
+            else:
+                return
+
+    async def _close(
+        self, entry: ledger.Entry, state: OrderState, asrun: AsRun, result: dict[str, Any] | None = None
+    ) -> None:
+        scribe = self.scribe()
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return scribe.close(connection, entry, state, asrun, result or None)
+
+        if not await self._database.run(work):
+            logger.error("An order ended that had ended before; the first end stands. id=%s", entry.id)
+        self.told(in_group=entry.in_group)
+
+    async def _settled(self, finished: Finished) -> None:
+        """A stop is done when the orders it ended are stored as ended: else a power cut could raise them."""
+        stopped = finished.result.get("orders", ())
+        for order in stopped if isinstance(stopped, list) else ():
+            job = self._jobs.get(order)
+            if job is not None:
+                await self._patiently(job.over)
+
+    async def _patiently(self, over: asyncio.Event) -> None:
+        """Wait for another order's end, but not for ever: the journal knows who took whose place."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await over.wait()
+        except TimeoutError:
+            logger.warning("An order takes long to end; going on without.")
+
+    async def _wake_after(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self._outbox.wake()
+
+
+def after_restart(entry: ledger.Entry, intent: Intent, now_ns: int, *, replaced: bool) -> Finished | Intent:
+    """What a restart does to an open order: how it ended, or what is to be carried out (again). Pure."""
+    begun = entry.state is OrderState.EXECUTING
+    late = now_ns > intent.deadline_ns
+    if replaced:
+        text = "Another order took its place before the node started again."
+        return _ended(OrderState.SUPERSEDED, ReasonCode.SUPERSEDED, text, begun=begun)
+    if late and not begun:
+        text = "The node was off, or busy, until the order had expired; send a new one if it is still meant."
+        return _ended(OrderState.EXPIRED, ReasonCode.EXPIRED, text, begun=False)
+    match intent:
+        case Play() if begun and (late or not _begins_again(intent)):
+            text = "The node stopped in the middle of it; order it again if it is still meant."
+            return _ended(OrderState.INTERRUPTED, ReasonCode.INTERRUPTED, text, begun=True)
+        case BoardShow() if begun and now_ns >= intent.until_ns:
+            text = "The node was off when the notice's time ended."
+            return _ended(OrderState.INTERRUPTED, ReasonCode.INTERRUPTED, text, begun=True)
+        case BoardShow() if begun:
+            return replace(intent, deadline_ns=max(intent.deadline_ns, intent.until_ns))
+        case _:
+            return intent
+
+
+def _begins_again(intent: Intent) -> bool:
+    """Whether a restart takes it up although it had begun."""
+    return not isinstance(intent, Play) or intent.precedence is Precedence.EMERGENCY
+
+
+def _ended(state: OrderState, code: ReasonCode, text: str, *, begun: bool) -> Finished:
+    outcome = Outcome.PARTIAL if begun else Outcome.MISSED
+    return Finished(state=state, asrun=AsRun(outcome=outcome, reason=Reason(code, text)))
+
+
+def _failed(reason: Reason) -> AsRun:
+    return AsRun(outcome=Outcome.FAILED, reason=reason)
+
+
+def _superseded(finished: Finished, successor: OrderId | None) -> Finished:
+    """An order that was cancelled because another takes its place says so."""
+    if successor is None or finished.state is not OrderState.CANCELLED:
+        return finished
+    reason = Reason(ReasonCode.SUPERSEDED, f"Order {successor} has taken its place.")
+    return replace(finished, state=OrderState.SUPERSEDED, asrun=replace(finished.asrun, reason=reason))
+
+
+def _open_orders(connection: sqlite3.Connection) -> list[tuple[ledger.Entry, bool]]:
+    """Every open order, and whether another has taken its place."""
+    return [(entry, ledger.superseded(connection, entry.id)) for entry in ledger.unfinished(connection)]

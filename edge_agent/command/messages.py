@@ -1,0 +1,246 @@
+"""Arguments of orders -> intents, and what the node answers -> bytes. Pure.
+
+The wire models below are the single source of the argument schemas; every field that is not
+named here is refused by name, because an order that half works is worse than one that does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from edge_agent.command.envelope import DEPTH_MAX, ID_PATTERN, Order, depth, printable
+from edge_agent.errors import OrderRefused
+from edge_agent.model import (
+    NS,
+    BoardClear,
+    BoardShow,
+    Digest,
+    Intent,
+    OrderId,
+    OrderState,
+    Ping,
+    Play,
+    Precedence,
+    Reason,
+    ReasonCode,
+    SetVolume,
+    Stop,
+)
+
+T = TypeVar("T")
+
+NOTICE_TTL_S_MAX = 7 * 86400
+
+_Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+_Volume = Annotated[int, Meta(ge=0, le=100)]
+_Class = Literal["routine", "priority", "emergency"]
+_Text = Annotated[str, Meta(min_length=1, max_length=4000)]
+
+
+class PlayArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`play`: the digest is the identity, the URL only says where it may be fetched."""
+
+    media: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+    url: Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z", max_length=2048)] | None = (
+        None
+    )
+    volume: _Volume | None = None
+    zones: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")], ...], Meta(max_length=16)
+    ] = ()
+    title: Annotated[str, Meta(max_length=200)] = ""
+
+
+class StopArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`stop`: one order, or every class up to `class`; neither means everything."""
+
+    order: _Id | None = None
+    klass: _Class | None = msgspec.field(default=None, name="class")
+
+
+class BoardShowArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`board_show`: a text, for so many seconds."""
+
+    text: _Text
+    ttl_s: Annotated[int, Meta(ge=1, le=NOTICE_TTL_S_MAX)] = 3600
+
+
+class BoardClearArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`board_clear`: the notice of one order, or all."""
+
+    order: _Id | None = None
+
+
+class VolumeArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`volume`: 0 to 100, kept over restarts."""
+
+    volume: _Volume
+
+
+class PingArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`ping`: nothing."""
+
+
+ARGS_OF_VERB: dict[str, type[msgspec.Struct]] = {
+    "play": PlayArgs,
+    "stop": StopArgs,
+    "board_show": BoardShowArgs,
+    "board_clear": BoardClearArgs,
+    "volume": VolumeArgs,
+    "ping": PingArgs,
+}
+"""Every verb of this version, with the shape of its arguments."""
+
+SOUNDING = frozenset({"play"})
+"""The verbs that make sound; with a doubtful clock these need the birth's nonce."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When an order counts from, in CLOCK_BOOTTIME: `since_ns` it was accepted, `deadline_ns` it must have begun."""
+
+    since_ns: int
+    deadline_ns: int
+
+
+def intent_of(order: Order, timing: Timing) -> Intent:
+    """What the order asks. Raises OrderRefused(bad_args) naming the field."""
+    shape = ARGS_OF_VERB[order.verb]
+    try:
+        args = msgspec.convert(order.args, shape)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        known = ", ".join(shape.__struct_encode_fields__) or "none"
+        raise OrderRefused(
+            ReasonCode.BAD_ARGS,
+            f"The arguments of {order.verb} are wrong: {printable(error)}. It takes: {known}.",
+        ) from None
+    return _intent(order, args, timing)
+
+
+def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:
+    asked: dict[str, Any] = {
+        "id": order.id,
+        "issuer": order.issuer,
+        "precedence": order.precedence,
+        "deadline_ns": timing.deadline_ns,
+    }
+    match args:
+        case PlayArgs():
+            return Play(
+                **asked,
+                media=Digest(args.media),
+                url=args.url,
+                volume=args.volume,
+                zones=args.zones,
+                title=args.title,
+            )
+        case StopArgs():
+            return _stop(args, asked)
+        case BoardShowArgs():
+            return BoardShow(**asked, text=args.text, until_ns=timing.since_ns + args.ttl_s * NS)
+        case BoardClearArgs():
+            return BoardClear(**asked, target=None if args.order is None else OrderId(args.order))
+        case VolumeArgs():
+            return SetVolume(**asked, volume=args.volume)
+        case PingArgs():
+            return Ping(**asked)
+        case _:
+            raise AssertionError(f"no intent for {order.verb}")
+
+
+def _stop(args: StopArgs, asked: dict[str, Any]) -> Stop:
+    if args.order is not None and args.klass is not None:
+        raise OrderRefused(
+            ReasonCode.BAD_ARGS,
+            "The arguments of stop are wrong: it takes `order` or `class`, not both. Send two stops.",
+        )
+    if args.order is not None:
+        return Stop(**asked, target=OrderId(args.order))
+    highest = Precedence.EMERGENCY if args.klass is None else Precedence.from_wire(args.klass)
+    return Stop(**asked, highest=highest)
+
+
+# ---------------------------------------------------------------- what the node answers
+
+
+class WireReason(msgspec.Struct, frozen=True):
+    """A code for machines, a sentence for people."""
+
+    code: str
+    text: str
+
+
+class CommandState(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of an order's life, on `up/cmd`. `wall` is null while the clock is unknown."""
+
+    id: str
+    issuer: str
+    state: OrderState
+    reason: WireReason | None
+    progress: str | None
+    result: dict[str, Any] | None
+    mono: int
+    wall: str | None
+    clock: str
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """What the node asks on `up/ask` after it has connected."""
+
+    want: tuple[str, ...] = ("pending",)
+    session: str
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """`dn/ack`: every report up to this number has been stored by the server."""
+
+    upto: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    log: Annotated[str, Meta(max_length=64)] | None = None
+    """Which row of numbers is meant (the outbox begins a new one when its database was lost)."""
+
+
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """`dn/pending`: the envelopes of the orders that the server still holds for this node."""
+
+    orders: Annotated[list[msgspec.Raw], Meta(max_length=256)]
+
+
+def wire_reason(reason: Reason | None) -> WireReason | None:
+    """A reason as it is sent."""
+    return None if reason is None else WireReason(code=str(reason.code), text=reason.text)
+
+
+def read_ack(blob: bytes) -> Ack:
+    """What `dn/ack` says. Raises OrderRefused(bad_envelope)."""
+    return _decode(blob, Ack, "acknowledgement")
+
+
+def read_pending(blob: bytes) -> list[bytes]:
+    """The envelopes in `dn/pending`, unopened. Raises OrderRefused(bad_envelope)."""
+    return [bytes(raw) for raw in _decode(blob, Pending, "list of pending orders").orders]
+
+
+def seconds_of(moment: datetime) -> float:
+    """Seconds since 1970, for the database."""
+    return moment.timestamp()
+
+
+def moment_of(seconds: float) -> datetime:
+    """Inverse of `seconds_of`."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _decode(blob: bytes, shape: type[T], what: str) -> T:
+    if depth(blob) > DEPTH_MAX:
+        raise OrderRefused(ReasonCode.BAD_ENVELOPE, f"The {what} is nested too deep; flatten it.")
+    try:
+        return msgspec.json.decode(blob, type=shape)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise OrderRefused(
+            ReasonCode.BAD_ENVELOPE, f"The {what} is not the JSON it should be: {printable(error)}."
+        ) from None

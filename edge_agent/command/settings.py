@@ -1,0 +1,94 @@
+"""What the technician may set about the broker and about orders."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+
+class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the node reaches the central server."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^mqtts?://[^\s/:]+(:[0-9]{1,5})?/?\Z",
+            max_length=300,
+            description="address of the broker: mqtt://host:1883, or mqtts://host:8883 with TLS",
+        ),
+    ] = "mqtt://127.0.0.1:1883"
+    username: Annotated[
+        str | None, Meta(max_length=100, description="user name at the broker; the node id when left out")
+    ] = None
+    password_file: Annotated[
+        str | None,
+        Meta(max_length=300, description="file with the password, one line; never the password itself"),
+    ] = None
+    ca_file: Annotated[
+        str | None,
+        Meta(max_length=300, description="PEM file of the authority that signed the broker's certificate"),
+    ] = None
+    cert_file: Annotated[
+        str | None, Meta(max_length=300, description="PEM file of this node's certificate")
+    ] = None
+    key_file: Annotated[
+        str | None, Meta(max_length=300, description="PEM file of this node's private key")
+    ] = None
+    keepalive_s: Annotated[
+        int, Meta(ge=5, le=600, description="seconds of silence after which the line is probed")
+    ] = 30
+    root: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9_-]{1,30}(/[a-z0-9_-]{1,30}){0,3}\Z",
+            description="first part of every topic; the same on the server",
+        ),
+    ] = "pa/v1"
+    backoff_min_s: Annotated[
+        float, Meta(ge=0.1, le=60, description="longest wait before the first new attempt to connect")
+    ] = 1.0
+    backoff_max_s: Annotated[
+        float, Meta(ge=1, le=3600, description="longest wait between attempts to connect")
+    ] = 300.0
+    receive_maximum: Annotated[
+        int, Meta(ge=8, le=64, description="orders the broker may send before the first is acknowledged")
+    ] = 16
+    group_jitter_s: Annotated[
+        float,
+        Meta(ge=0, le=120, description="a group's order is answered within this many seconds, at random"),
+    ] = 10.0
+
+
+class OrderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits for orders; the defaults are those of the protocol."""
+
+    payload_max_bytes: Annotated[
+        int, Meta(ge=1024, le=65536, description="largest order, in bytes, that is looked at")
+    ] = 65536
+    open_orders_max: Annotated[
+        int,
+        Meta(
+            ge=4,
+            le=256,
+            description="orders that may be under way at once; emergencies and stops have as many again",
+        ),
+    ] = 64
+    clock_skew_s: Annotated[
+        int, Meta(ge=0, le=600, description="how far ahead of ours an issuer's clock may be, in seconds")
+    ] = 120
+    remember_days: Annotated[
+        int, Meta(ge=1, le=31, description="days after its expiry for which an order's id is remembered")
+    ] = 7
+    ledger_rows_max: Annotated[
+        int, Meta(ge=1000, le=200_000, description="ids remembered at most; beyond it new orders are refused")
+    ] = 20_000
+    reports_per_minute: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=600,
+            description="refused or repeated orders answered per minute; the rest are only counted",
+        ),
+    ] = 30

@@ -1,0 +1,77 @@
+"""Where on the broker everything lies: builds topics, and reads the ones that arrive. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from edge_agent.model import NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTopic:
+    """An order arrived here; `group` is None on the node's own topic."""
+
+    verb: str
+    group: str | None
+
+
+class Down(Enum):
+    """What else comes down to this node."""
+
+    ACK = "ack"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """All topics of one node under one root."""
+
+    root: str
+    node: NodeId
+    groups: tuple[str, ...] = ()
+
+    def subscriptions(self) -> Sequence[str]:
+        """Every filter the node subscribes to, at each connect."""
+        own = f"{self.root}/{self.node}/dn"
+        return (
+            f"{own}/cmd/#",
+            f"{own}/ack",
+            f"{own}/pending",
+            *(f"{self.root}/g/{group}/dn/cmd/#" for group in self.groups),
+        )
+
+    def up(self, what: str) -> str:
+        """One of the node's own topics: `state`, `caps`, `cmd`, `report`, `ask`, `alert/<id>` ..."""
+        return f"{self.root}/{self.node}/up/{what}"
+
+    @property
+    def audience(self) -> frozenset[str]:
+        """The names in `aud` that mean this node."""
+        return frozenset((f"n:{self.node}", *(f"g:{group}" for group in self.groups)))
+
+    def read(self, topic: str) -> OrderTopic | Down | None:
+        """What a received topic is for; None when it is nothing of ours."""
+        own = f"{self.root}/{self.node}/dn/"
+        if topic.startswith(own):
+            rest = topic.removeprefix(own)
+            if rest in {Down.ACK.value, Down.PENDING.value}:
+                return Down(rest)
+            return _order(rest, None)
+        for group in self.groups:
+            prefix = f"{self.root}/g/{group}/dn/"
+            if topic.startswith(prefix):
+                return _order(topic.removeprefix(prefix), group)
+        return None
+
+
+def order_topic(root: str, *, verb: str, node: str | None = None, group: str | None = None) -> str:
+    """Where an order for a node, or for a group, is published."""
+    assert (node is None) != (group is None), "an order goes to a node or to a group"
+    return f"{root}/{node}/dn/cmd/{verb}" if group is None else f"{root}/g/{group}/dn/cmd/{verb}"
+
+
+def _order(rest: str, group: str | None) -> OrderTopic | None:
+    kind, _, verb = rest.partition("/")
+    return OrderTopic(verb, group) if kind == "cmd" and verb and "/" not in verb else None

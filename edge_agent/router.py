@@ -1,0 +1,423 @@
+"""The junction: one `match` from an intent to the room that does it, and its steps back up.
+
+Whoever asks iterates over `carry_out`: Waiting (any number), Executing (at most one), Finished
+(exactly one, last). Between Executing and the next step nothing sounds or shows until the
+asker has stored that step and asks for more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+
+from edge_agent import kept
+from edge_agent.errors import MediaRefused, Refused
+from edge_agent.model import (
+    NS,
+    AsRun,
+    BoardClear,
+    BoardShow,
+    Digest,
+    Executing,
+    Finished,
+    Intent,
+    OrderId,
+    OrderState,
+    Outcome,
+    Ping,
+    Play,
+    Precedence,
+    Reason,
+    ReasonCode,
+    SetVolume,
+    Step,
+    Stop,
+    Waiting,
+)
+from edge_agent.ticket import Ticket
+from hal.errors import DatabaseError, DiskError, DiskFull
+from hal.ports import Clock, Database
+
+if TYPE_CHECKING:
+    from edge_agent.cache.store import Asset
+    from edge_agent.playout.settings import LevelSettings
+    from edge_agent.playout.sources import Source
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+KEPT_VOLUME = "volume"
+OPEN_MAX = 1024
+"""Plays and notices under way; the inlets bound themselves far below this."""
+_AT_ONCE_S = 0.05
+"""A turn that comes within this needs no Waiting."""
+_LET_GO_S = 2.0
+
+_STOPPED = Reason(ReasonCode.CANCELLED, "A stop covered this order.")
+_SHUTDOWN = Reason(
+    ReasonCode.INTERRUPTED, "The node was shut down; send the order again if it still matters."
+)
+_TOO_SLOW = Reason(
+    ReasonCode.TIMEOUT,
+    "The media could not be fetched before the order's expiry; give it longer, or a nearer URL.",
+)
+_TOO_LATE = Reason(
+    ReasonCode.EXPIRED, "Its time had passed before it could begin; send it again if it still matters."
+)
+_STATE = {
+    ReasonCode.CANCELLED: OrderState.CANCELLED,
+    ReasonCode.EXPIRED: OrderState.EXPIRED,
+    ReasonCode.INTERRUPTED: OrderState.INTERRUPTED,
+    ReasonCode.TIMEOUT: OrderState.EXPIRED,
+}
+"""The order's state for a reason; every other reason is a failure."""
+_SILENCE_LUFS = -70.0
+"""What stands in the cellar for a programme without sound (EBU R 128's absolute gate)."""
+_NO_BOARD = Reason(ReasonCode.UNSUPPORTED, "This node has no board; send the notice to one that has.")
+
+
+class Loudspeaker(Protocol):
+    """What this room asks of `playout.channel`."""
+
+    def request(self, intent: Play, open_source: Callable[[], Awaitable[Source]]) -> Ticket:
+        """Ask for a turn. Raises Refused."""
+
+    def stop(self, *, target: OrderId | None = None, highest: Precedence = Precedence.EMERGENCY) -> int:
+        """Stop one, or all up to a class; how many."""
+
+    def set_volume(self, volume: int) -> None:
+        """From now on."""
+
+    @property
+    def volume(self) -> int:
+        """Now."""
+
+    async def wind_up(self) -> None:
+        """Shutdown: everything ends INTERRUPTED."""
+
+
+class Boards(Protocol):
+    """What this room asks of `board.presenter`."""
+
+    def show(self, intent: BoardShow) -> Ticket:
+        """Show a notice. Raises TextRefused."""
+
+    def clear(self, intent: BoardClear) -> Ticket:
+        """Take notices down."""
+
+
+class Cellar(Protocol):
+    """What this room asks of `cache.store`."""
+
+    async def find(self, digest: Digest) -> Asset | None:
+        """The asset, if it is held."""
+
+    def open_read(self, digest: Digest) -> BinaryIO:
+        """A reader of a held asset."""
+
+    async def note_loudness(
+        self, digest: Digest, gain_db: float, lufs: float, duration_s: float
+    ) -> Asset | None:
+        """Keep what was measured."""
+
+    def pinned(self, digest: Digest) -> AbstractContextManager[None]:
+        """Nobody evicts it meanwhile."""
+
+
+class Fetching(Protocol):
+    """What this room asks of `cache.fetcher`."""
+
+    async def obtain(self, digest: Digest, url: str | None, *, urgent: bool) -> Asset:
+        """Hold the asset, fetching it if need be. Raises MediaRefused."""
+
+
+class _Cut(Exception):
+    """No error: how a stop, a shutdown or the deadline reaches an order that waits."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
+@dataclass(slots=True, kw_only=True)
+class _Open:
+    """A request of an outlet, under way."""
+
+    intent: Play | BoardShow | BoardClear
+    ticket: Ticket | None = None
+    cut: Reason | None = None
+    scope: asyncio.Timeout | None = None
+    """What it waits in, while it can be cut short here."""
+
+    def end(self, reason: Reason) -> None:
+        """Cut it short; the first reason stands."""
+        self.cut = self.cut or reason
+        if self.scope is not None and not self.scope.expired():
+            self.scope.reschedule(0)
+
+    async def wait(self, what: Awaitable[T], *, within_s: float | None = None) -> T:
+        """Wait for something that a stop may cut short, and time. Raises _Cut."""
+        try:
+            async with asyncio.timeout(within_s) as self.scope:
+                if self.cut is not None:
+                    self.scope.reschedule(0)
+                return await what
+        except TimeoutError:
+            if self.scope is None or not self.scope.expired():
+                raise
+            raise _Cut(self.cut or _TOO_SLOW) from None
+        finally:
+            self.scope = None
+
+
+class Router:
+    """Knows every outlet; decides nothing but which one."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        database: Database,
+        channel: Loudspeaker,
+        levels: LevelSettings,
+        store: Cellar,
+        fetcher: Fetching,
+        presenter: Boards | None = None,
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        """`facts` go into the answer to a ping."""
+        self._clock = clock
+        self._database = database
+        self._channel = channel
+        self._levels = levels
+        self._store = store
+        self._fetcher = fetcher
+        self._presenter = presenter
+        self._facts = dict(facts or {})
+        self._open: dict[OrderId, _Open] = {}
+        self._closing = False
+
+    async def open(self) -> None:
+        """Set the volume that was kept. Raises DatabaseError."""
+        volume = await self._database.run(lambda connection: kept.get(connection, KEPT_VOLUME))
+        if volume is not None and volume.isdecimal():
+            self._channel.set_volume(min(100, int(volume)))
+
+    async def carry_out(self, intent: Intent) -> AsyncGenerator[Step, None]:
+        """Do it, step by step. Whatever refuses it ends in Finished; closing this early ends the request."""
+        try:
+            match intent:
+                case Play() | BoardShow() | BoardClear():
+                    async with aclosing(self._outlet(intent)) as steps:
+                        async for step in steps:
+                            yield step
+                case Stop():
+                    yield await self._stop(intent)
+                case SetVolume():
+                    yield await self._set_volume(intent)
+                case Ping():
+                    yield self._pong()
+                case _:
+                    raise AssertionError(f"no room for {type(intent).__name__}")
+        except Refused as refusal:
+            yield _refused(refusal)
+        except (DatabaseError, DiskError) as error:
+            yield _unreadable(error)
+
+    async def cancel(self, order: OrderId) -> None:
+        """End this order, if it is under way, as a stop for it would."""
+        open_ = self._open.get(order)
+        if open_ is not None:
+            self._end(open_, _STOPPED)
+            self._channel.stop(target=order)
+
+    async def wind_up(self) -> None:
+        """End everything with INTERRUPTED; return when the loudspeaker is quiet."""
+        self._closing = True
+        for open_ in tuple(self._open.values()):
+            open_.end(_SHUTDOWN)
+        await self._channel.wind_up()
+
+    # ------------------------------------------------------------ plays and notices
+
+    async def _outlet(self, intent: Play | BoardShow | BoardClear) -> AsyncGenerator[Step, None]:
+        """From the request to the end of its ticket, whichever outlet gave that."""
+        if self._closing:
+            raise Refused(_SHUTDOWN.code, _SHUTDOWN.text)
+        if len(self._open) >= OPEN_MAX:
+            raise Refused(ReasonCode.BUSY, "Too much is under way; send the order again later.")
+        assert intent.id not in self._open, "an order is carried out once"
+        open_ = self._open[intent.id] = _Open(intent=intent)
+        with ExitStack() as pins:
+            try:
+                if isinstance(intent, Play):
+                    pins.enter_context(self._store.pinned(intent.media))
+                    asset = await self._store.find(intent.media)
+                    if asset is None:
+                        yield Waiting(why="fetching")
+                    open_.ticket = await self._request(open_, intent, asset)
+                else:
+                    open_.ticket = self._board_ticket(intent)
+                ticket = open_.ticket
+                if not await _comes_at_once(ticket):
+                    yield Waiting(why="turn")
+                if await ticket.granted():
+                    yield Executing()
+                    ticket.begin()
+                yield await (ticket.ended() if isinstance(intent, Play) else open_.wait(ticket.ended()))
+            except _Cut as cut:
+                yield _cut_short(intent, cut.reason)
+            finally:
+                await self._let_go(open_)
+                del self._open[intent.id]
+
+    async def _request(self, open_: _Open, intent: Play, asset: Asset | None) -> Ticket:
+        """Have the asset and its loudness, then ask for the turn; cut short by a stop and the deadline."""
+        left_s = (intent.deadline_ns - self._clock.monotonic_ns()) / NS
+        if left_s < 0:
+            raise _Cut(_TOO_LATE)
+        gain_db = await open_.wait(self._ready(intent, asset), within_s=left_s)
+
+        async def open_source() -> Source:
+            sources = await _library("sources")
+            source: Source = await sources.open_media(self._store.open_read(intent.media), gain_db)
+            return source
+
+        return self._channel.request(intent, open_source)
+
+    async def _ready(self, intent: Play, asset: Asset | None) -> float:
+        """Fetch it if need be, measure it once; returns the gain it is played with."""
+        if asset is None:
+            urgent = intent.precedence is Precedence.EMERGENCY
+            asset = await self._fetcher.obtain(intent.media, intent.url, urgent=urgent)
+        if asset.gain_db is not None:
+            return asset.gain_db
+        loudness = await _library("loudness")
+        measured = await loudness.measure(self._store.open_read(intent.media), seconds=self._levels.measure_s)
+        gain_db = self._levels.gain_db(measured.lufs)
+        await self._store.note_loudness(
+            intent.media,
+            gain_db=gain_db,
+            lufs=_SILENCE_LUFS if measured.lufs is None else measured.lufs,
+            duration_s=measured.duration_s,
+        )
+        return gain_db
+
+    def _board_ticket(self, intent: BoardShow | BoardClear) -> Ticket:
+        if self._presenter is None:
+            raise Refused(_NO_BOARD.code, _NO_BOARD.text)
+        return (
+            self._presenter.show(intent) if isinstance(intent, BoardShow) else self._presenter.clear(intent)
+        )
+
+    async def _let_go(self, open_: _Open) -> None:
+        """Nobody follows the ticket any more: what was asked must not go on by itself.
+
+        Except a notice at shutdown, which stays for the next start.
+        """
+        ticket = open_.ticket
+        if ticket is None or ticket.finished is not None:
+            return
+        if isinstance(open_.intent, Play):
+            self._channel.stop(target=open_.intent.id)
+        elif self._closing:
+            return
+        else:
+            self._end(open_, _STOPPED)
+        try:
+            async with asyncio.timeout(_LET_GO_S):
+                await ticket.ended()
+        except TimeoutError:
+            logger.warning("A request does not end. id=%s", open_.intent.id)
+
+    # ------------------------------------------------------------ the rest
+
+    async def _stop(self, intent: Stop) -> Finished:
+        covered = [open_ for open_ in self._open.values() if _covers(intent, open_)]
+        for open_ in covered:
+            self._end(open_, _STOPPED)
+        self._channel.stop(target=intent.target, highest=intent.highest)
+        orders = [open_.intent.id for open_ in covered]
+        return _done(self._clock, {"stopped": len(orders), "orders": orders})
+
+    def _end(self, open_: _Open, reason: Reason) -> None:
+        """End what waits here, or shows; what is in the channel is the channel's to end."""
+        open_.end(reason)
+        if isinstance(open_.intent, BoardShow) and open_.ticket is not None and self._presenter is not None:
+            take_down = BoardClear(
+                id=open_.intent.id,
+                issuer=open_.intent.issuer,
+                precedence=Precedence.EMERGENCY,
+                deadline_ns=self._clock.monotonic_ns() + 60 * NS,
+                target=open_.intent.id,
+            )
+            self._presenter.clear(take_down).begin()
+
+    async def _set_volume(self, intent: SetVolume) -> Finished:
+        text = str(intent.volume)
+        await self._database.run(lambda connection: kept.put(connection, KEPT_VOLUME, text))
+        self._channel.set_volume(intent.volume)
+        return _done(self._clock, {"volume": self._channel.volume})
+
+    def _pong(self) -> Finished:
+        mono_ms = self._clock.monotonic_ns() // 1_000_000
+        return _done(
+            self._clock, {"pong": True, "mono": mono_ms, "volume": self._channel.volume, **self._facts}
+        )
+
+
+async def _library(name: str) -> Any:
+    """A module of playout that needs the heavy libraries; imported off the loop, when first needed."""
+    return await asyncio.to_thread(importlib.import_module, f"edge_agent.playout.{name}")
+
+
+async def _comes_at_once(ticket: Ticket) -> bool:
+    try:
+        async with asyncio.timeout(_AT_ONCE_S):
+            await ticket.granted()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _covers(stop: Stop, open_: _Open) -> bool:
+    """Whether a stop is meant for this one. A stop by class is for what sounds, not for notices."""
+    if open_.ticket is not None and open_.ticket.finished is not None:
+        return False
+    if stop.target is not None:
+        return open_.intent.id == stop.target
+    return isinstance(open_.intent, Play) and open_.intent.precedence <= stop.highest
+
+
+def _done(clock: Clock, result: dict[str, object]) -> Finished:
+    now_ns = clock.monotonic_ns()
+    asrun = AsRun(outcome=Outcome.AIRED, started_ns=now_ns, ended_ns=now_ns)
+    return Finished(state=OrderState.SUCCESSFUL, asrun=asrun, result=result)
+
+
+def _cut_short(intent: Intent, reason: Reason) -> Finished:
+    """It ended before an outlet had it (or, a notice, while the node left)."""
+    digest = intent.media if isinstance(intent, Play) else None
+    asrun = AsRun(outcome=Outcome.MISSED, reason=reason, digest=digest)
+    return Finished(state=_STATE.get(reason.code, OrderState.FAILED), asrun=asrun)
+
+
+def _refused(refusal: Refused) -> Finished:
+    state = _STATE.get(refusal.code, OrderState.FAILED)
+    if state is not OrderState.FAILED:
+        outcome = Outcome.MISSED
+    else:
+        outcome = Outcome.FAILED if isinstance(refusal, MediaRefused) else Outcome.REFUSED
+    return Finished(state=state, asrun=AsRun(outcome=outcome, reason=Reason(refusal.code, refusal.text)))
+
+
+def _unreadable(error: DatabaseError | DiskError) -> Finished:
+    code = ReasonCode.NO_SPACE if isinstance(error, DiskFull) else ReasonCode.HARDWARE_FAULT
+    reason = Reason(code, f"The node's storage failed ({error}); see its disk, then send the order again.")
+    return Finished(state=OrderState.FAILED, asrun=AsRun(outcome=Outcome.FAILED, reason=reason))
