@@ -40,6 +40,8 @@ class VirtualDatabase:
         self._aside: str | None = None
         self._times_aside = 0
         self._spoilt = False
+        self._watching: dict[str, tuple[str, str]] = {}
+        self._watched: dict[str, list[tuple[str, str | None, str]]] = {}
         self._full = 0
         self._broken = 0
         self._cut: tuple[int, Moment] | None = None
@@ -92,6 +94,7 @@ class VirtualDatabase:
         self._cut = None
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        self._collect_watched()
 
     def power_on(self) -> None:
         """Open again on what is left."""
@@ -112,17 +115,51 @@ class VirtualDatabase:
         other = VirtualDatabase(self._schemas, image=self.image())
         other._times_aside, other._spoilt = self._times_aside, self._spoilt
         other._find_spoilt()
+        other._watched = self._watched
+        for table, (key, column) in self._watching.items():
+            other.watch(table, key=key, column=column)
         return other
 
     def image(self) -> bytes | None:
         """The committed database file, or None when it is spoilt."""
         return None if self._spoilt else self._connection.serialize()
 
+    def watch(self, table: str, *, key: str, column: str) -> None:
+        """From now on keep every committed change of a column in `watched`; also in later lives of this database.
+
+        Does nothing while there is no such table.
+        """
+        self._watching[table] = (key, column)
+        known = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        if known is None:
+            return
+        noted = f"INSERT INTO watched VALUES ('{table}', new.{key}, %s, new.{column}); END"  # noqa: S608 - names from our own code
+        connection = self._connection
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("CREATE TEMP TABLE IF NOT EXISTS watched (tbl, key, old, new)")
+        for moment, old in (("INSERT", "NULL"), (f"UPDATE OF {column}", f"old.{column}")):
+            name = f"watch_{table}_{moment.partition(' ')[0].lower()}"
+            connection.execute(
+                f"CREATE TEMP TRIGGER IF NOT EXISTS {name} AFTER {moment} ON main.{table} BEGIN {noted % old}"
+            )
+
+    def watched(self, table: str) -> list[tuple[str, str | None, str]]:
+        """(key, old value or None for a new row, new value) of each committed change, oldest first."""
+        self._collect_watched()
+        return list(self._watched.get(table, ()))
+
     def rows(self, query: str) -> list[tuple[object, ...]]:
         """What a checker reads, outside every transaction."""
         return self._connection.execute(query).fetchall()
 
     # ---------------------------------------------------- within
+
+    def _collect_watched(self) -> None:
+        if not self._connection.execute("SELECT 1 FROM sqlite_temp_master WHERE name = 'watched'").fetchone():
+            return
+        for table, *change in self._connection.execute("SELECT * FROM watched ORDER BY rowid"):
+            self._watched.setdefault(table, []).append((str(change[0]), change[1], change[2]))
+        self._connection.execute("DELETE FROM watched")
 
     def _open(self, image: bytes | None) -> None:
         self._connection = sqlite3.connect(
@@ -133,6 +170,8 @@ class VirtualDatabase:
         self._connection.execute("PRAGMA foreign_keys = ON")
         for schema in self._schemas:
             self._connection.executescript(schema)
+        for table, (key, column) in self._watching.items():
+            self.watch(table, key=key, column=column)
 
     def _find_spoilt(self) -> None:
         """What the real driver says after it opened a corrupt file, and only then."""

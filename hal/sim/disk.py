@@ -68,6 +68,7 @@ class VirtualDisk:
         self._cut_at: int | None = None
         self._powered = True
         self._stages: set[VirtualStage] = set()
+        self._readers: set[_Reader] = set()
 
     # ---------------------------------------------------- the port
 
@@ -100,7 +101,7 @@ class VirtualDisk:
     def open_read(self, path: str) -> BinaryIO:
         """A reader of the bytes as they are now."""
         self._check("open_read", path)
-        return io.BytesIO(self._found(path))
+        return _Reader(self._found(path), path, self._readers)
 
     async def remove(self, path: str) -> None:
         """Gone at once, durably only with the next sync of its directory."""
@@ -151,6 +152,7 @@ class VirtualDisk:
         for stage in self._stages:
             stage.close()
         self._stages.clear()
+        self._readers.clear()
         for path, old in sorted(self._platter.undone.items()):
             if self._rng.random() < 0.5:
                 _put(self._platter.files, path, old)
@@ -165,12 +167,22 @@ class VirtualDisk:
         self.power_off()
         self.power_on()
 
-    def reborn(self) -> VirtualDisk:
-        """The same medium behind a new door, after a power cut; this door stays dead for whoever still holds it."""
+    def reborn(self, *, killed: bool = False) -> VirtualDisk:
+        """The same medium behind a new door; this door stays dead for whoever still holds it.
+
+        After a power cut, or (killed) after the process alone was killed: then the system still
+        writes everything that was renamed or removed.
+        """
+        if killed:
+            self._platter.undone.clear()
         self.power_off()
         return VirtualDisk(
             clock=self.clock, capacity_bytes=self.capacity_bytes, rng=self._rng, platter=self._platter
         )
+
+    def left_open(self) -> tuple[str, ...]:
+        """Stages neither committed nor abandoned, and readers not closed."""
+        return (*("a staged file" for _ in self._stages), *(reader.path for reader in self._readers))
 
     def image(self) -> dict[str, bytes]:
         """A copy of every visible file."""
@@ -287,6 +299,20 @@ class VirtualStage:
     def _assert_open(self) -> None:
         if not self._open:
             raise DiskError("This staged file was committed or abandoned before.")
+
+
+class _Reader(io.BytesIO):
+    """Bytes that know whether they were closed."""
+
+    def __init__(self, payload: bytes, path: str, among: set[_Reader]) -> None:
+        super().__init__(payload)
+        self.path = path
+        self._among = among
+        among.add(self)
+
+    def close(self) -> None:
+        self._among.discard(self)
+        super().close()
 
 
 def check_path(path: str) -> None:

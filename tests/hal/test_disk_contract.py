@@ -446,3 +446,29 @@ def test_a_removed_file_may_come_back_until_its_directory_is_synced() -> None:
 
     virtual(main())
     assert came_back == {True, False}
+
+
+def test_files_left_open_are_known() -> None:
+    async def main() -> None:
+        disk = VirtualDisk()
+        await disk.write_atomic("media/x", b"x")
+        staged, reader = await disk.stage(), disk.open_read("media/x")
+        assert disk.left_open() == ("a staged file", "media/x")
+        reader.close()
+        await staged.abandon()
+        assert disk.left_open() == ()
+
+    virtual(main())
+
+
+def test_a_killed_process_loses_its_stages_but_nothing_that_was_renamed() -> None:
+    async def main() -> None:
+        for seed in range(10):
+            disk = VirtualDisk(rng=random.Random(seed))
+            await disk.write_atomic("x", b"x")
+            await disk.remove("x")
+            staged = await disk.stage()
+            await staged.write(b"unfinished")
+            assert await disk.reborn(killed=True).list("") == ()
+
+    virtual(main())
