@@ -155,7 +155,7 @@ class AlphaCodec:
         self._address = address
         self._received = b""
 
-    def encode(self, command: Command) -> tuple[Tx, ...]:
+    def encode(self, command: Command) -> tuple[Tx, ...]:  # noqa: PLR0911 - one return a command
         """The bytes that say it, in order, with the pauses a sign needs."""
         match command:
             case SetUp():

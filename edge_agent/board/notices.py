@@ -1,0 +1,137 @@
+"""What is wanted on the board: notices, and the table in which they outlive a restart."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from edge_agent.board.dots import Dots
+from edge_agent.model import NS, Issuer, OrderId, Precedence
+from edge_agent.ticket import Ticket
+from hal.ports import Clock
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS board_notices (
+    precedence INTEGER PRIMARY KEY,
+    id TEXT NOT NULL,
+    issuer TEXT NOT NULL,
+    text TEXT NOT NULL,
+    boot TEXT NOT NULL,
+    until_ns INTEGER NOT NULL,
+    left_ns INTEGER NOT NULL,
+    saved_wall_ns INTEGER
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, drawn."""
+
+    text: str
+    dots: Dots
+    dwell_s: float
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Notice:
+    """A notice on its way to the board (`ticket` is open) or on it (`ticket` is None)."""
+
+    id: OrderId
+    issuer: Issuer
+    precedence: Precedence
+    text: str
+    until_ns: int
+    deadline_ns: int = 0
+    ticket: Ticket | None = None
+    pages: tuple[Page, ...] = ()
+    """() until they are drawn."""
+    index: int = 0
+    due_ns: int = 0
+    """When the page that stands has stood long enough."""
+    started_ns: int | None = None
+    """When its order began to be carried out."""
+    seen: set[int] = field(default_factory=set)
+    """Pages that were on the board."""
+    interrupted: int = 0
+    wall_doubted: bool = False
+    """Restored while the wall clock was not to be trusted: `until_ns` may be too late."""
+    until_wall_ns: int | None = None
+
+    @property
+    def page(self) -> Page:
+        """The page that stands, or is next to stand."""
+        return self.pages[self.index]
+
+    @property
+    def takes_over(self) -> bool:
+        """It hides every other notice."""
+        return self.precedence is Precedence.EMERGENCY
+
+
+def wall_ns(moment: datetime) -> int:
+    """A wall time in whole ns since 1970."""
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400 + since.seconds) * NS + since.microseconds * 1000
+
+
+def save(connection: sqlite3.Connection, notice: Notice, clock: Clock) -> None:
+    """Keep a notice as the one of its class; also to note how much of its time is left now."""
+    now_ns = clock.monotonic_ns()
+    connection.execute(
+        "INSERT INTO board_notices VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (precedence) DO UPDATE SET "
+        "id = excluded.id, issuer = excluded.issuer, text = excluded.text, boot = excluded.boot, "
+        "until_ns = excluded.until_ns, left_ns = excluded.left_ns, saved_wall_ns = excluded.saved_wall_ns",
+        (
+            int(notice.precedence),
+            notice.id,
+            notice.issuer,
+            notice.text,
+            clock.boot_id(),
+            notice.until_ns,
+            max(0, notice.until_ns - now_ns),
+            wall_ns(clock.utc_now()) if clock.wall_synced() else None,
+        ),
+    )
+
+
+def remove(connection: sqlite3.Connection, ids: list[OrderId]) -> None:
+    """Keep these no longer."""
+    connection.executemany("DELETE FROM board_notices WHERE id = ?", [(one,) for one in ids])
+
+
+def load(connection: sqlite3.Connection, clock: Clock) -> list[Notice]:
+    """The kept notices, with their ends in this boot's time.
+
+    In the same boot the end is known exactly. After a reboot it is what was left when the notice was
+    last saved, less the wall time since, if both wall times can be trusted; what is still to be
+    learnt from a clock that is not yet synchronised is `wall_doubted`.
+    """
+    rows = connection.execute(
+        "SELECT precedence, id, issuer, text, boot, until_ns, left_ns, saved_wall_ns FROM board_notices"
+    ).fetchall()
+    notices: list[Notice] = []
+    for precedence, order, issuer, text, boot, until_ns, left_ns, saved_ns in rows:
+        notice = Notice(
+            id=OrderId(order),
+            issuer=Issuer(issuer),
+            precedence=Precedence(precedence),
+            text=text,
+            until_ns=until_ns,
+        )
+        if boot != clock.boot_id():
+            notice.until_ns = clock.monotonic_ns() + left_ns
+            notice.until_wall_ns = None if saved_ns is None else saved_ns + left_ns
+            notice.wall_doubted = notice.until_wall_ns is not None
+            learn_wall_time(notice, clock)
+        notices.append(notice)
+    return notices
+
+
+def learn_wall_time(notice: Notice, clock: Clock) -> None:
+    """Bring the end forward as soon as the wall clock can be trusted; never put it off."""
+    if notice.wall_doubted and notice.until_wall_ns is not None and clock.wall_synced():
+        left_ns = notice.until_wall_ns - wall_ns(clock.utc_now())
+        notice.until_ns = min(notice.until_ns, clock.monotonic_ns() + left_ns)
+        notice.wall_doubted = False

@@ -1,0 +1,165 @@
+"""What the board holds and shows, as far as we know, and how it is brought to hold and show something else.
+
+Every picture has a slot; a picture that the board already has is not sent again ("write only on
+change"). Where the board answers, its error record is read after every write: what it did not
+understand is sent again, and when it no longer knows our files it is set up anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import Enum
+
+from edge_agent.board.dots import Dots
+from edge_agent.board.link import BoardFault, Link
+from edge_agent.board.protocols import (
+    AskErrors,
+    AskPlan,
+    Caps,
+    Command,
+    Errors,
+    ForgetErrors,
+    Plan,
+    Release,
+    Settle,
+    SetUp,
+    Show,
+    Store,
+    TakeOver,
+)
+
+ATTEMPTS = 3
+
+
+class Sight(Enum):
+    """What is in a place when it is no picture."""
+
+    UNKNOWN = "unknown"
+    NOTHING = "nothing"
+
+
+class Panel:
+    """One board. Every method may raise SerialError or BoardFault; then call `lost`."""
+
+    def __init__(self, *, link: Link, caps: Caps) -> None:
+        self._link = link
+        self._caps = caps
+        self._slots: dict[Dots, int] = {}
+        """Which slot holds a picture, the longest unused first."""
+        self._ordinary: Dots | Sight = Sight.UNKNOWN
+        self._above: Dots | Sight = Sight.UNKNOWN
+        """What the takeover shows."""
+        self._believed = False
+        """The memory was set up by us and nothing has made us doubt it."""
+        self.ready = False
+
+    @property
+    def shown(self) -> Dots | None:
+        """What is to be seen, as far as we know."""
+        place = self._above if isinstance(self._above, Dots) else self._ordinary
+        return place if isinstance(place, Dots) else None
+
+    def lost(self) -> None:
+        """The line or the board failed: doubt everything, begin with `assure`."""
+        self.ready = False
+        self._link.close()
+
+    def holds(self, dots: Dots) -> bool:
+        """Whether the board has this picture."""
+        return dots in self._slots
+
+    async def assure(self, *, alert: bool) -> None:
+        """Make certain that the board is there, set up, and shows our own place; what it shows is rewritten next.
+
+        Args:
+            alert: an emergency is shown. A board that cannot be asked is then not erased.
+        """
+        await self._link.say(ForgetErrors())
+        if self._caps.read_back:
+            plan = await self._link.say(AskPlan())
+            assert isinstance(plan, Plan)
+            if not plan.ours:
+                await self._set_up()
+        elif not (alert and self._believed):
+            await self._set_up()
+        if not self._caps.read_back:
+            self._slots.clear()
+        await self._link.say(Settle())
+        self._ordinary = self._above = Sight.UNKNOWN
+        self.ready = True
+
+    async def store(self, dots: Dots, *, keep: Collection[Dots]) -> None:
+        """Give the board a picture, in the slot of the longest unused one that is not in `keep` or shown."""
+        if dots in self._slots:
+            return
+        used = {slot: picture for picture, slot in self._slots.items()}
+        if len(used) < self._caps.slots:
+            slot = next(free for free in range(self._caps.slots) if free not in used)
+        else:
+            oldest = next(
+                picture
+                for picture in self._slots
+                if picture not in keep and picture not in (self._ordinary, self._above)
+            )
+            slot = self._slots.pop(oldest)
+        if await self._understood(Store(slot, dots)):
+            self._slots[dots] = slot
+
+    async def show(self, dots: Dots | None) -> bool:
+        """Show a stored picture, or nothing, in the ordinary place, and end a takeover. Whether it was another before."""
+        wanted = Sight.NOTHING if dots is None else dots
+        if self._ordinary == wanted and self._above is Sight.NOTHING:
+            return False
+        if self._ordinary != wanted and await self._understood(
+            Show(None if dots is None else self._used(dots))
+        ):
+            self._ordinary = wanted
+        if self.ready and self._above is not Sight.NOTHING and await self._understood(Release()):
+            self._above = Sight.NOTHING
+        return True
+
+    async def take_over(self, dots: Dots) -> bool:
+        """Show a stored picture above everything else. Whether it was another before."""
+        if self._above == dots:
+            return False
+        if await self._understood(TakeOver(self._used(dots))):
+            self._above = dots
+        return True
+
+    def _used(self, dots: Dots) -> int:
+        """The slot of a picture, which is now the latest used."""
+        slot = self._slots.pop(dots)
+        self._slots[dots] = slot
+        return slot
+
+    async def _set_up(self) -> None:
+        self._slots.clear()
+        self._believed = False
+        await self._link.say(SetUp())
+        self._believed = True
+
+    async def _understood(self, command: Command) -> bool:
+        """Say it until the board has understood it. False: it no longer knows our files, see `ready`."""
+        errors = Errors(())
+        for _ in range(ATTEMPTS):
+            await self._link.say(command)
+            if not self._caps.read_back:
+                return True
+            reply = await self._link.say(AskErrors())
+            assert isinstance(reply, Errors)
+            errors = reply
+            if not errors.found:
+                return True
+            await self._link.say(ForgetErrors())
+            if errors.unknown_file and not await self._still_ours():
+                self.ready = False
+                return False
+        raise BoardFault(
+            f"The board answers, but reports what it receives as wrong: {', '.join(errors.found)}. Check the cable's "
+            "length and earth, and that speed and parity agree."
+        )
+
+    async def _still_ours(self) -> bool:
+        plan = await self._link.say(AskPlan())
+        assert isinstance(plan, Plan)
+        return plan.ours

@@ -1,0 +1,152 @@
+"""A serial line through pyserial (opened lazily), read and written on the event loop by its descriptor.
+
+Facts about serial ports on Linux: a write returns when the kernel's buffer has the bytes, long
+before the wire has carried them, so the line's time is computed and waited for; a USB adapter
+that is pulled out reads as end of file or EIO; opening takes up to some 100 ms on USB, so it
+runs on a thread; `exclusive` (flock) keeps a second program from mixing its bytes with ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from hal.errors import SerialError
+from hal.ports import Clock, SerialSettings
+
+if TYPE_CHECKING:
+    import serial
+
+SECOND = 1_000_000_000
+READ_MAX_BYTES = 4096
+PARITY = {"none": "N", "even": "E", "odd": "O"}
+
+
+class SerialDevice:
+    """The port at `path`."""
+
+    def __init__(self, path: str, settings: SerialSettings, clock: Clock) -> None:
+        self._path = path
+        self._settings = settings
+        self._clock = clock
+
+    async def open(self) -> DeviceLink:
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+        try:
+            port = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_late)
+            raise
+        return DeviceLink(port, self._path, self._settings, self._clock)
+
+    def _open(self) -> serial.Serial:
+        import serial
+
+        line = self._settings
+        try:
+            port = serial.Serial(
+                self._path,
+                baudrate=line.baud,
+                bytesize=line.data_bits,
+                parity=PARITY[line.parity],
+                stopbits=line.stop_bits,
+                timeout=0,
+                write_timeout=0,
+                exclusive=True,
+            )
+        except (serial.SerialException, OSError, ValueError) as error:
+            raise SerialError(
+                f"The serial port {self._path} cannot be opened ({error}). Is the cable plugged in, is another program "
+                "using it, and may this user open it (group dialout)?"
+            ) from error
+        try:
+            port.reset_input_buffer()
+        except OSError as error:
+            port.close()
+            raise SerialError(
+                f"The serial port {self._path} failed while it was opened ({error})."
+            ) from error
+        return port
+
+
+class DeviceLink:
+    """An open line. Its descriptor does not block."""
+
+    def __init__(self, port: serial.Serial, path: str, settings: SerialSettings, clock: Clock) -> None:
+        self._port: Any = port
+        self._fd: int = port.fileno()
+        os.set_blocking(self._fd, False)
+        self._path = path
+        self._clock = clock
+        bits = 1 + settings.data_bits + (settings.parity != "none") + settings.stop_bits
+        self._byte_ns = bits * SECOND // settings.baud
+        self._free_ns = 0
+        """When the wire will have carried everything written so far."""
+
+    async def write(self, payload: bytes) -> None:
+        rest = memoryview(payload)
+        while rest:
+            self._check()
+            try:
+                written = os.write(self._fd, rest)
+            except BlockingIOError:
+                await self._ready(to_write=True)
+                continue
+            except OSError as error:
+                raise self._lost(error) from error
+            self._free_ns = max(self._free_ns, self._clock.monotonic_ns()) + written * self._byte_ns
+            rest = rest[written:]
+        while (left_ns := self._free_ns - self._clock.monotonic_ns()) > 0:  # noqa: ASYNC110 - a wire tells nobody
+            await asyncio.sleep(left_ns / SECOND)
+
+    async def read(self, *, timeout_s: float) -> bytes:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    self._check()
+                    try:
+                        received = os.read(self._fd, READ_MAX_BYTES)
+                    except BlockingIOError:
+                        await self._ready(to_write=False)
+                        continue
+                    except OSError as error:
+                        raise self._lost(error) from error
+                    if not received:
+                        raise self._lost("it reads as ended")
+                    return received
+        except TimeoutError:
+            return b""
+
+    def close(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            with contextlib.suppress(OSError):
+                port.close()
+
+    async def _ready(self, *, to_write: bool) -> None:
+        """Wait until the descriptor can be read, or written."""
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        add, remove = (
+            (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+        )
+        add(self._fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            remove(self._fd)
+
+    def _check(self) -> None:
+        if self._port is None:
+            raise SerialError(f"The serial port {self._path} is closed.")
+
+    def _lost(self, why: object) -> SerialError:
+        return SerialError(f"The serial port {self._path} has failed ({why}). Is its cable still plugged in?")
+
+
+def _close_late(opening: asyncio.Future[serial.Serial]) -> None:
+    """Nobody waits for this port any more: close it when it has opened after all."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
