@@ -1,7 +1,8 @@
 """A private PulseAudio daemon with a null sink, for tests and benchmarks of the real sound driver.
 
 Facts about the null sink: it renders 2 s ahead when it is fresh, so nothing is timed in its first
-3 s (`settled`); its monitor is what was heard; without a sound card in the machine ALSA reaches it
+3 s (`settled`), and it does so again whenever nobody asks it for low latency, so time things only
+while a `record` runs; its monitor is what was heard, bit for bit at its own rate; without a sound card in the machine ALSA reaches it
 through its pulse plugin, by an `asoundrc` that `environment()` points to.
 """
 
@@ -49,6 +50,7 @@ class PulseDaemon:
         self._dir = Path(tempfile.mkdtemp(prefix="pulse-"))
         self._daemon: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._recordings = 0
 
     @property
     def pid(self) -> int:
@@ -78,7 +80,10 @@ class PulseDaemon:
                 *("pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--system=false"),
                 *("--exit-idle-time=-1", "--disallow-exit", "--log-target=stderr", "--log-level=error"),
                 *("-L", f"module-native-protocol-unix socket={self._dir}/run/native auth-anonymous=1"),
-                *("-L", f"module-null-sink sink_name={self.sink} rate={self.rate_hz} channels=1"),
+                *(
+                    "-L",
+                    f"module-null-sink sink_name={self.sink} rate={self.rate_hz} channels=1 format=float32le",
+                ),
             ],
             env=self.environment(),
             stdin=subprocess.DEVNULL,
@@ -107,7 +112,8 @@ class PulseDaemon:
 
     def record(self) -> Recording:
         """Record what is heard from now on."""
-        return Recording(self)
+        self._recordings += 1
+        return Recording(self, self._dir / f"heard-{self._recordings}.f32")
 
     def _await_answer(self) -> None:
         assert self._daemon is not None
@@ -124,20 +130,20 @@ class PulseDaemon:
 
 
 class Recording:
-    """The sink's monitor, recorded by `parec` into memory until `stop`."""
+    """The sink's monitor, recorded by `parec` until `stop`, or until the end of a `with`."""
 
-    def __init__(self, daemon: PulseDaemon) -> None:
+    def __init__(self, daemon: PulseDaemon, path: Path) -> None:
+        self._path = path
         self._parec = subprocess.Popen(
             [
                 *("parec", "--raw", "--format=float32le", f"--rate={daemon.rate_hz}", "--channels=1"),
                 *("--latency-msec=20", f"--device={daemon.sink}.monitor"),
-                str(daemon._dir / "heard.f32"),
+                str(path),
             ],
             env=daemon.environment(),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        self._path = daemon._dir / "heard.f32"
         for _ in range(200):
             if self._path.exists() and self._path.stat().st_size > 0:
                 return
@@ -149,10 +155,22 @@ class Recording:
         import numpy as np
 
         _pause(0.3)
-        self._parec.terminate()
-        self._parec.wait()
+        self.end()
         raw = self._path.read_bytes()
         return np.frombuffer(raw[: len(raw) // 4 * 4], dtype=np.float32)
+
+    def end(self) -> None:
+        """End the recording. Idempotent."""
+        self._parec.terminate()
+        self._parec.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
 
 
 def _pause(seconds: float) -> None:

@@ -1,0 +1,451 @@
+"""The sound card through PortAudio (python-sounddevice): 48 kHz mono float32 from a small ring.
+
+Facts about PortAudio that this leans on:
+- It lists the devices once, at `Pa_Initialize`. A card that was plugged in later is seen only after
+  terminate and initialize, which may not happen while a stream is open; `_Library` does it when
+  /proc/asound says that something changed, or when a device is not found or does not open.
+- A mono stream on a stereo-only card sounds on both channels (its ALSA part copies it).
+- The callback runs on PortAudio's own thread and must be quick: it copies bytes from the ring under
+  a lock that nobody holds for longer than a copy, and wakes the loop only when somebody waits for room.
+- DAC time is good only as `outputBufferDacTime - currentTime`; it is added to our own clock.
+- The callback is the only sign of life: on some devices a pulled plug ends it without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hal.errors import SoundLost, SoundMissing
+from hal.ports import SoundStatus
+
+if TYPE_CHECKING:
+    from hal.ports import Frames
+
+_log = logging.getLogger(__name__)
+
+NS = 1_000_000_000
+_FRAME_BYTES = 4
+_FADE_S = 0.008
+_WATCH_S = 0.5
+_STALLED_TICKS = 4
+"""So many watches without a callback, 2 s, and the device is given up."""
+
+
+class PortAudioCard:
+    """One output device by name: exact, or a part of it that fits one device only; None = the default."""
+
+    def __init__(self, device: str | None) -> None:
+        self._device = device
+        self._stream: PortAudioStream | None = None
+        self._opening = False
+        self._was_present = False
+
+    async def open(self, *, rate_hz: int, period_frames: int, ring_frames: int) -> PortAudioStream:
+        assert 0 < period_frames <= ring_frames
+        if self._opening or (self._stream is not None and not self._stream.closing):
+            raise SoundMissing("the sound device is open already; close its stream first")
+        stream = PortAudioStream(
+            loop=asyncio.get_running_loop(),
+            rate_hz=rate_hz,
+            period_frames=period_frames,
+            ring_frames=ring_frames,
+        )
+        self._opening = True
+        starting = asyncio.ensure_future(asyncio.to_thread(stream.start, self._device))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await asyncio.wait([starting])  # an open that nobody wants may not keep the device
+            if starting.exception() is None:
+                await stream.close()
+            raise
+        finally:
+            self._opening = False
+        stream.watch()
+        self._stream = stream
+        return stream
+
+    def present(self) -> bool:
+        stream = self._stream
+        if stream is not None and not stream.closing:
+            return stream.fault is None
+        self._was_present = _LIBRARY.sees(self._device, otherwise=self._was_present)
+        return self._was_present
+
+
+class PortAudioStream:
+    """An open device. The loop writes into the ring, PortAudio's thread takes from it."""
+
+    def __init__(
+        self, *, loop: asyncio.AbstractEventLoop, rate_hz: int, period_frames: int, ring_frames: int
+    ) -> None:
+        self._loop = loop
+        self._rate_hz = rate_hz
+        self._period_frames = period_frames
+        self._ring_frames = ring_frames
+        self._ring = memoryview(bytearray(ring_frames * _FRAME_BYTES))
+        self._silence = bytes(period_frames * _FRAME_BYTES)
+        self._refill = max(ring_frames // 3, 1)
+        """A waiting writer is woken when so much is free: fewer wake-ups, two thirds still queued."""
+        self._raw: Any = None
+        self._lock = threading.Lock()
+        # shared between both threads, under the lock
+        self._head = 0  # ring frame that sounds next
+        self._queued = 0
+        self._taken = 0
+        self._underruns = 0
+        self._holding = True  # silent until two periods, or the end of what there is, are queued
+        self._ending = True  # nothing more is promised: an empty ring is no underrun
+        self._wanted: int | None = None  # free frames that the loop waits for
+        self._first_sound_ns: int | None = None
+        self._sounded_ns = 0  # when the last frame taken will have left the converter
+        self._calls = 0
+        # the loop's alone
+        self._written = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._calls_seen = 0
+        self._still_ticks = 0
+        self.closing = False
+        """`close` has begun; whoever opens the card now waits for its end."""
+        self.fault: str | None = None
+        """Why the device is lost, or None."""
+
+    # ------------------------------------------------------------ the port
+
+    async def write(self, frames: Frames) -> None:
+        assert not self.closing, "a closed stream takes no frames"
+        assert frames.ndim == 1
+        assert frames.dtype == "float32"
+        rest = (frames if frames.flags.c_contiguous else frames.copy()).data.cast("B")
+        while True:
+            self._check()
+            rest = rest[self._put(rest) :]
+            if not rest:
+                return
+            await self._room(self._refill)
+
+    async def drain(self) -> None:
+        with self._lock:
+            self._ending = True
+        await self._room(self._ring_frames)
+        self._check()
+        left_ns = self._sounded_ns - _boottime_ns()
+        if left_ns > 0:
+            await asyncio.sleep(left_ns / NS)
+
+    async def drop(self) -> int:
+        with self._lock:
+            self._ending = True
+            queued = self._queued
+            if self.fault is not None or self._holding:
+                self._queued = 0
+                return queued
+            keep = min(queued, round(_FADE_S * self._rate_hz))
+            if keep:
+                self._fade(keep)
+            self._queued = keep
+        return queued - keep
+
+    def status(self) -> SoundStatus:
+        with self._lock:
+            return SoundStatus(
+                written=self._written,
+                sounded=self._taken,
+                underruns=self._underruns,
+                first_sound_ns=self._first_sound_ns,
+            )
+
+    async def close(self) -> None:
+        if self.closing:
+            return
+        self.closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        try:
+            if self.fault is None:
+                await self.drop()
+                with contextlib.suppress(SoundLost, TimeoutError):
+                    async with asyncio.timeout(3 * self._period_frames / self._rate_hz):
+                        await self._room(self._ring_frames)  # the fade
+        finally:
+            await asyncio.shield(asyncio.to_thread(self._stop))
+
+    # ------------------------------------------------------------ start, watch and stop
+
+    def start(self, device: str | None) -> None:
+        """Open and start the device; blocks for tens of ms. Raises SoundMissing."""
+        _LIBRARY.start(self, device)
+
+    def begin(self, sounddevice: Any, device: str | None) -> None:
+        """Find, open and start it with this library. Raises SoundMissing, PortAudioError."""
+        self._raw = sounddevice.RawOutputStream(
+            samplerate=self._rate_hz,
+            blocksize=self._period_frames,
+            device=_find(sounddevice, device),
+            channels=1,
+            dtype="float32",
+            latency="high",
+            callback=self._callback,
+            finished_callback=self._finished,
+        )
+        try:
+            self._raw.start()
+        except sounddevice.PortAudioError:
+            self._raw.close()
+            raise
+
+    def watch(self) -> None:
+        """Look after the callback twice a second."""
+        self._timer = self._loop.call_later(_WATCH_S, self._watch)
+
+    def _watch(self) -> None:
+        if self._calls != self._calls_seen:
+            self._calls_seen = self._calls
+            self._still_ticks = 0
+        else:
+            self._still_ticks += 1
+        if self._still_ticks >= _STALLED_TICKS:
+            self._lose(f"it has taken no frames for {_WATCH_S * _STALLED_TICKS:g} s")
+        elif not self._raw.active:
+            self._lose("its stream has stopped by itself")
+        elif self.fault is None:
+            self.watch()
+
+    def _stop(self) -> None:
+        """Give the device back; blocks until what PortAudio holds has sounded, at most about 0.1 s."""
+        _LIBRARY.stop(self._raw, gently=self.fault is None)
+
+    def _lose(self, why: str) -> None:
+        if self.fault is None and not self.closing:
+            self.fault = why
+            _log.warning("The sound device failed while it was open. why=%s", why)
+            self._wake()
+
+    def _check(self) -> None:
+        if self.fault is not None:
+            raise SoundLost(
+                f"the sound device failed while it was open: {self.fault}; check its plug and power"
+            )
+
+    # ------------------------------------------------------------ the ring, loop's side
+
+    def _put(self, payload: memoryview) -> int:
+        """Queue what fits and return its bytes. Only the loop moves the tail, so it copies without the lock."""
+        with self._lock:
+            tail = (self._head + self._queued) % self._ring_frames
+            count = min(self._ring_frames - self._queued, len(payload) // _FRAME_BYTES)
+        first = min(count, self._ring_frames - tail)
+        low, middle, high = tail * _FRAME_BYTES, first * _FRAME_BYTES, count * _FRAME_BYTES
+        self._ring[low : low + middle] = payload[:middle]
+        if high > middle:
+            self._ring[: high - middle] = payload[middle:high]
+        with self._lock:
+            self._queued += count
+            self._ending = False
+        self._written += count
+        return high
+
+    def _fade(self, count: int) -> None:
+        """Shape the next `count` frames by half a raised cosine, from full to nothing."""
+        import numpy as np
+
+        ring = np.frombuffer(self._ring, dtype=np.float32)
+        where = (self._head + np.arange(count)) % self._ring_frames
+        ring[where] *= 0.5 * (1 + np.cos(np.linspace(0, np.pi, count, dtype=np.float32)))
+
+    async def _room(self, wanted: int) -> None:
+        """Wait until so many frames are free, or the device is lost (then SoundLost)."""
+        while True:
+            self._check()
+            with self._lock:
+                if self._ring_frames - self._queued >= wanted:
+                    return
+                self._wanted = wanted
+            assert self._waiter is None, "one writer a stream"
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                self._wanted = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # ------------------------------------------------------------ the ring, PortAudio's side
+
+    def _callback(self, out: Any, frames: int, times: Any, status: Any) -> None:
+        with self._lock:
+            self._calls += 1
+            queued = self._queued
+            if self._holding:
+                enough = queued >= 2 * frames or queued == self._ring_frames or (self._ending and queued)
+                if not enough:
+                    out[:] = self._silence
+                    return
+                self._holding = False
+                if self._first_sound_ns is None:
+                    self._first_sound_ns = _boottime_ns() + _delay_ns(times)
+            elif status and status.output_underflow:
+                self._underruns += 1
+            take = min(queued, frames)
+            self._take(out, take)
+            if take < frames:
+                out[take * _FRAME_BYTES :] = self._silence[take * _FRAME_BYTES :]
+                self._holding = True
+                self._underruns += not self._ending
+            if take == queued:
+                self._sounded_ns = _boottime_ns() + _delay_ns(times) + take * NS // self._rate_hz
+            wanted = self._wanted
+            if wanted is None or self._ring_frames - self._queued < wanted:
+                return
+            self._wanted = None
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _take(self, out: Any, count: int) -> None:
+        head = self._head
+        first = min(count, self._ring_frames - head)
+        low, middle, high = head * _FRAME_BYTES, first * _FRAME_BYTES, count * _FRAME_BYTES
+        out[:middle] = self._ring[low : low + middle]
+        if high > middle:
+            out[middle:high] = self._ring[: high - middle]
+        self._head = (head + count) % self._ring_frames
+        self._queued -= count
+        self._taken += count
+
+    def _finished(self) -> None:
+        """PortAudio's thread: the stream has become inactive, by our stop or by itself."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._lose, "its stream has stopped by itself")
+
+
+class _Library:
+    """PortAudio in this process: loaded at the first use, its list of devices renewed when it may be old."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sounddevice: Any = None
+        self._streams = 0
+        self._seen: str | None = None
+        """What the kernel said when the list was made; None: it may be old in any case."""
+
+    def sees(self, device: str | None, *, otherwise: bool) -> bool:
+        """Whether the device is on the list; `otherwise` while another thread opens or closes a stream."""
+        if not self._lock.acquire(blocking=False):
+            return otherwise
+        try:
+            _find(self._fresh(), device)
+        except SoundMissing:
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def start(self, stream: PortAudioStream, device: str | None) -> None:
+        """Open a stream, a second time with a fresh list when the first fails. Raises SoundMissing."""
+        with self._lock:
+            sounddevice = self._fresh()
+            try:
+                stream.begin(sounddevice, device)
+            except (SoundMissing, sounddevice.PortAudioError):
+                if self._streams == 0:
+                    self._renew()
+                try:
+                    stream.begin(sounddevice, device)
+                except sounddevice.PortAudioError as error:
+                    raise SoundMissing(
+                        f"output device {device or 'default'!r} cannot be opened: {error}; end whatever "
+                        f"holds it and check that it can play 48 kHz. {_present(sounddevice)}"
+                    ) from error
+            self._streams += 1
+
+    def stop(self, raw: Any, *, gently: bool) -> None:
+        """End a stream; the errors of a dead device are of no interest."""
+        with self._lock:
+            (raw.stop if gently else raw.abort)(ignore_errors=True)
+            raw.close(ignore_errors=True)
+            self._streams -= 1
+            if not gently:
+                self._seen = None
+
+    def _fresh(self) -> Any:
+        seen = _sound_cards()
+        if self._sounddevice is None:
+            try:
+                import sounddevice
+            except (OSError, ImportError) as error:
+                raise SoundMissing(
+                    f"PortAudio cannot be loaded: {error}; install it (apt install libportaudio2)"
+                ) from error
+            self._sounddevice = sounddevice
+            self._seen = seen
+        elif seen != self._seen and self._streams == 0:
+            self._renew()
+        return self._sounddevice
+
+    def _renew(self) -> None:
+        self._seen = _sound_cards()
+        self._sounddevice._terminate()  # noqa: SLF001 - sounddevice has no public way to look again
+        self._sounddevice._initialize()  # noqa: SLF001 - see above
+
+
+_LIBRARY = _Library()
+
+
+def _find(sounddevice: Any, name: str | None) -> int:
+    """The index of the output device of that name. Raises SoundMissing, which lists what there is."""
+    if name is None:
+        index = int(sounddevice.default.device[1])
+        if index < 0:
+            with contextlib.suppress(sounddevice.PortAudioError, ValueError):
+                index = int(sounddevice.query_devices(kind="output")["index"])
+        if index < 0:
+            raise SoundMissing(f"there is no default output device; plug one in. {_present(sounddevice)}")
+        return index
+    outputs = [(int(device["index"]), str(device["name"])) for device in _outputs(sounddevice)]
+    matches = [index for index, present in outputs if present == name]
+    if not matches:
+        matches = [index for index, present in outputs if name.casefold() in present.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    fault = "several output devices are" if matches else "no output device is"
+    raise SoundMissing(
+        f"{fault} called {name!r}; plug it in, or set hardware.sound_device to one of these. "
+        f"{_present(sounddevice)}"
+    )
+
+
+def _outputs(sounddevice: Any) -> list[Any]:
+    return [device for device in sounddevice.query_devices() if device["max_output_channels"] > 0]
+
+
+def _present(sounddevice: Any) -> str:
+    names = [repr(str(device["name"])) for device in _outputs(sounddevice)]
+    return f"Present: {', '.join(names) or 'no output device at all'}."
+
+
+def _sound_cards() -> str:
+    """What the kernel says of its sound cards; changes when one comes or goes."""
+    texts = []
+    for path in (Path("/proc/asound/cards"), Path("/proc/asound/pcm")):
+        with contextlib.suppress(OSError):
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+    return "\n".join(texts)
+
+
+def _boottime_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def _delay_ns(times: Any) -> int:
+    """How long from now until this period's first frame reaches the converter."""
+    return max(0, int((times.outputBufferDacTime - times.currentTime) * NS))

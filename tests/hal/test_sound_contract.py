@@ -1,0 +1,435 @@
+"""The promise of `hal.ports.SoundCard`, kept by the virtual card and by PortAudio.
+
+PortAudio plays into the null sink of a private PulseAudio, in a process of its own because it
+reads its surroundings once; what was heard is recorded from the sink's monitor. Both are held to
+the same scenes (`sound_scenes`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pytest
+
+from hal.errors import SoundLost, SoundMissing
+from hal.ports import SoundCard
+from hal.sim.clock import VirtualClock
+from hal.sim.heard import Ears, Heard
+from hal.sim.loop import NS, Counter, run
+from hal.sim.sound import SoundFaults, VirtualCard
+
+if TYPE_CHECKING:
+    from hal.ports import Frames
+
+
+def _beside(name: str) -> ModuleType:
+    """A module of this directory, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+scenes = _beside("sound_scenes")
+pulse = _beside("pulse")
+
+RATE = 48_000
+FADE_LEAST, FADE_MOST = 240, 480
+
+
+class Rig(Protocol):
+    """A card on which a scene can be played, and ears for it."""
+
+    def play(self, scene: str) -> tuple[dict[str, Any], Frames]:
+        """The scene's facts, and what was heard from a little before to a little after it."""
+
+
+class VirtualRig:
+    def play(self, scene: str) -> tuple[dict[str, Any], Frames]:
+        counter = Counter()
+        clock = VirtualClock(counter)
+        heard = Heard()
+        card = VirtualCard(clock, heard)
+        if scene == "is_missing":
+            card.faults.missing = True
+
+        async def main() -> dict[str, Any]:
+            async with asyncio.TaskGroup() as tasks:
+                if scene == "is_lost":
+                    tasks.create_task(_unplug(card))
+                return dict(await scenes.SCENES[scene](card, clock.monotonic_ns))
+
+        start = counter.ns
+        facts = run(main(), counter)
+        return facts, heard.between(start - NS // 10, counter.ns + NS // 10)
+
+
+async def _unplug(card: VirtualCard) -> None:
+    await asyncio.sleep(1.0)
+    card.unplug()
+
+
+class PortAudioRig:
+    def __init__(self, daemon: Any) -> None:
+        self._daemon = daemon
+        self._played: dict[str, tuple[dict[str, Any], Frames]] = {}
+
+    def play(self, scene: str) -> tuple[dict[str, Any], Frames]:
+        if scene not in self._played:  # real time is dear
+            self._played[scene] = self._play(scene)
+        return self._played[scene]
+
+    def _play(self, scene: str) -> tuple[dict[str, Any], Frames]:
+        device = "nowhere" if scene == "is_missing" else "village"
+        recording = None if scene == "is_missing" else self._daemon.record()
+        process = _start(self._daemon, scene, device)
+        if scene == "is_lost":
+            assert process.stdout is not None
+            assert process.stdout.readline() == "playing\n"
+            self._daemon.kill()
+        out, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+        heard = recording.stop() if recording is not None else np.zeros(0, dtype=np.float32)
+        return json.loads(out.splitlines()[-1]), heard
+
+
+def _start(daemon: Any, scene: str, device: str) -> subprocess.Popen[str]:
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, str(Path(scenes.__file__ or "")), scene, device],
+        env=daemon.environment() | {"PYTHONPATH": str(root)},
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # ALSA is loud about what it does not find
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Any]:
+    if (why := pulse.missing()) is not None:
+        pytest.skip(f"PortAudio cannot be heard here: {why}")
+    with pulse.PulseDaemon() as daemon, daemon.record():
+        daemon.settled()
+        yield daemon
+
+
+@pytest.fixture(scope="module", params=["virtual", pytest.param("portaudio", marks=pytest.mark.realtime)])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    if request.param == "virtual":
+        return VirtualRig()
+    return PortAudioRig(request.getfixturevalue("daemon"))
+
+
+def _where(programme: Frames, heard: Frames) -> int:
+    """Where a programme begins in what was heard, by correlation."""
+    size = 1 << (len(programme) + len(heard)).bit_length()
+    spectrum = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(programme, size))
+    return int(np.argmax(np.fft.irfft(spectrum, size)[: len(heard)]))
+
+
+def _sounding(heard: Frames) -> tuple[int, int]:
+    """First and one past the last frame that is not silence."""
+    loud = np.flatnonzero(np.abs(heard) > 1e-5)
+    return int(loud[0]), int(loud[-1]) + 1
+
+
+def test_every_written_frame_is_heard_once_and_nothing_else(rig: Rig) -> None:
+    facts, heard = rig.play("plays_all")
+    programme = scenes.chirp()
+    at = _where(programme, heard)
+    np.testing.assert_allclose(heard[at : at + RATE], programme, atol=1e-4)
+    assert not np.any(np.abs(heard[:at]) > 1e-4)
+    assert not np.any(np.abs(heard[at + RATE :]) > 1e-4)
+    assert (facts["written"], facts["sounded"], facts["underruns"]) == (RATE, RATE, 0)
+
+
+def test_drain_returns_when_the_last_frame_has_sounded(rig: Rig) -> None:
+    facts, _ = rig.play("plays_all")
+    assert facts["begun_ns"] <= facts["first_sound_ns"] <= facts["begun_ns"] + NS // 2
+    assert facts["drained_ns"] - facts["first_sound_ns"] == pytest.approx(NS, abs=0.1 * NS)
+
+
+def test_writing_goes_at_the_cards_pace_a_ring_ahead(rig: Rig) -> None:
+    facts, _ = rig.play("waits_for_the_card")
+    assert facts["seconds"] == pytest.approx(1.0, abs=0.08)
+    assert 7_200 - 3 * 960 <= facts["most_ahead"] <= 7_200
+    assert facts["underruns"] == 0
+
+
+def test_drop_fades_within_ten_milliseconds_and_is_silent_after(rig: Rig) -> None:
+    facts, heard = rig.play("drops")
+    assert facts["dropped"] > 0
+    assert facts["dropped_again"] <= FADE_MOST
+    assert facts["written"] == facts["sounded"] + facts["dropped"] + facts["dropped_again"]
+    assert facts["underruns"] == 0
+    first, end = _sounding(heard)
+    assert end - first == pytest.approx(facts["sounded"], abs=30)  # a tone crosses zero
+    tone = np.abs(scenes.tone(0.5))[: end - first]
+    envelope = np.abs(heard[first:end]) / np.maximum(tone, 0.05)
+    assert np.all(envelope[-FADE_LEAST // 2 :] < 0.8)
+    steps = np.abs(np.diff(heard[first:end]))
+    assert steps.max() <= np.abs(np.diff(scenes.tone(0.1))).max() * 1.05, "a click"
+    assert np.abs(heard[end - FADE_MOST - 200 : end - FADE_MOST]).max() > 0.45, "it faded for too long"
+
+
+def test_what_follows_a_drop_sounds_whole(rig: Rig) -> None:
+    facts, heard = rig.play("goes_on_after_drop")
+    programme = scenes.chirp()
+    at = _where(programme, heard)
+    np.testing.assert_allclose(heard[at : at + RATE], programme, atol=1e-4)
+    assert facts["written"] == facts["sounded"] + facts["dropped"]
+
+
+def test_only_an_empty_ring_in_mid_programme_is_an_underrun(rig: Rig) -> None:
+    facts, heard = rig.play("runs_dry")
+    assert (facts["before"], facts["late"], facts["after"]) == (0, 1, 1)
+    first, end = _sounding(heard)
+    assert (end - first) / RATE > 0.4, "silence was not inserted"
+
+
+def test_one_stream_at_a_time(rig: Rig) -> None:
+    facts, _ = rig.play("is_one_stream")
+    assert "open already" in facts["refused"]
+    assert facts["present"]
+
+
+def test_a_cancelled_write_tells_what_it_queued(rig: Rig) -> None:
+    facts, _ = rig.play("is_cancelled")
+    assert 0 < facts["cancelled_at"] < 5 * RATE
+    assert facts["written"] == facts["cancelled_at"] + RATE // 10
+    assert facts["sounded"] == facts["written"] - facts["dropped"]
+
+
+def test_a_missing_card_is_named_with_what_is_there(rig: Rig) -> None:
+    facts, _ = rig.play("is_missing")
+    assert not facts["present"]
+    assert "no output device is called" in facts["refused"]
+
+
+@pytest.mark.parametrize("which", ["virtual", pytest.param("portaudio", marks=pytest.mark.realtime)])
+def test_a_card_pulled_out_in_mid_turn_is_lost_soon(which: str) -> None:
+    if which == "virtual":
+        facts, _ = VirtualRig().play("is_lost")
+    else:
+        if (why := pulse.missing()) is not None:
+            pytest.skip(f"PortAudio cannot be heard here: {why}")
+        with pulse.PulseDaemon() as daemon:  # its own: it is killed
+            facts, _ = PortAudioRig(daemon).play("is_lost")
+    assert "failed while it was open" in facts["refused"]
+    assert facts["seconds"] < 3
+    assert facts["drain_raises"]
+    assert facts["dropped"] == facts["unheard"] > 0
+    assert facts["close_s"] < 1
+    assert not facts["present"]
+
+
+@pytest.mark.realtime
+def test_a_name_that_fits_several_devices_is_refused_with_their_names(daemon: Any) -> None:
+    out, _ = _start(daemon, "is_missing", "l").communicate(timeout=30)  # pulse, village, default
+    refused = json.loads(out)["refused"]
+    assert refused.startswith("several output devices are called 'l'")
+    assert "'village'" in refused
+    assert "'pulse'" in refused
+
+
+@pytest.mark.realtime
+def test_a_part_of_a_name_that_fits_one_device_is_enough(daemon: Any) -> None:
+    out, _ = _start(daemon, "is_one_stream", "VILL").communicate(timeout=30)
+    assert json.loads(out)["present"]
+
+
+# ---------------------------------------------------------------- the virtual card alone
+
+
+class Stage:
+    """A virtual card in virtual time."""
+
+    def __init__(self, *, drift_ppm: float = 0.0, keep_s: float = 600.0) -> None:
+        self.counter = Counter()
+        self.clock = VirtualClock(self.counter)
+        self.heard = Heard(keep_s=keep_s)
+        self.card = VirtualCard(self.clock, self.heard, drift_ppm)
+
+    def play(self, main: Any) -> Any:
+        return run(main, self.counter)
+
+    async def open(self) -> Any:
+        return await self.card.open(rate_hz=RATE, period_frames=960, ring_frames=7_200)
+
+
+def test_what_is_heard_at_an_instant_was_queued_for_it() -> None:
+    stage = Stage()
+
+    async def main() -> None:
+        stream = await stage.open()
+        await asyncio.sleep(1.0)
+        await stream.write(np.full(4_800, 0.25, dtype=np.float32))
+        await stream.drain()
+        await stream.close()
+
+    start = stage.counter.ns
+    stage.play(main())
+    assert stage.heard.first_ns == pytest.approx(start + NS, abs=NS // RATE + 1)
+    assert stage.heard.rms(start + NS + NS // 100, start + NS + 9 * NS // 100) == pytest.approx(0.25)
+    assert [round(gap.ms) for gap in stage.heard.gaps(start, start + 2 * NS)] == [1000, 900]
+
+
+def test_a_fast_card_draws_more_frames_in_the_same_time() -> None:
+    async def main(stage: Stage) -> float:
+        stream = await stage.open()
+        block = np.zeros(960, dtype=np.float32)
+        begun = stage.clock.monotonic_ns()
+        for _ in range(50 * 600):
+            await stream.write(block)
+        await stream.drain()
+        return (stage.clock.monotonic_ns() - begun) / NS
+
+    slow, fast = Stage(drift_ppm=-200), Stage(drift_ppm=200)
+    assert slow.play(main(slow)) == pytest.approx(600 * (1 + 200e-6), abs=0.001)
+    assert fast.play(main(fast)) == pytest.approx(600 * (1 - 200e-6), abs=0.001)
+
+
+def test_a_late_writer_is_heard_as_inserted_silence() -> None:
+    stage = Stage()
+
+    async def main() -> None:
+        stream = await stage.open()
+        await stream.write(scenes.tone(0.1))
+        stage.counter.advance(NS // 2)  # the event loop hung, or the machine was busy
+        await stream.write(scenes.tone(0.1))
+        await stream.drain()
+
+    stage.play(main())
+    assert stage.heard.underruns == 1
+    assert stage.heard.frames_inserted == pytest.approx(0.4 * RATE, abs=2)
+
+
+def test_a_stalled_card_is_given_up_after_two_seconds() -> None:
+    stage = Stage()
+
+    async def main() -> float:
+        stream = await stage.open()
+        await stream.write(scenes.tone(0.1))
+        stage.card.stall()
+        begun = stage.clock.monotonic_ns()
+        with pytest.raises(SoundLost, match="taken no frames for 2 s"):
+            await stream.write(scenes.tone(10.0))
+        await stream.close()
+        return (stage.clock.monotonic_ns() - begun) / NS
+
+    assert stage.play(main()) == pytest.approx(2.0, abs=0.01)
+
+
+def test_a_short_stall_is_heard_late_but_whole() -> None:
+    stage = Stage()
+
+    async def main() -> None:
+        stream = await stage.open()
+        writing = asyncio.create_task(stream.write(scenes.chirp()))
+        await asyncio.sleep(0.3)
+        stage.card.stall()
+        await asyncio.sleep(1.0)
+        stage.card.resume()
+        await writing
+        await stream.drain()
+
+    stage.play(main())
+    np.testing.assert_array_equal(stage.heard.everything(), scenes.chirp())
+    assert stage.heard.frames_inserted == pytest.approx(RATE, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        (SoundFaults(missing=True), "plug it in"),
+        (SoundFaults(wrong_card=True), "some other card"),
+        (SoundFaults(held=True), "held by another program"),
+    ],
+)
+def test_a_card_that_cannot_be_opened_says_why(faults: SoundFaults, words: str) -> None:
+    stage = Stage()
+    stage.card.faults = faults
+    with pytest.raises(SoundMissing, match=words):
+        stage.play(stage.open())
+
+
+def test_a_card_whose_delay_lies_reports_its_first_sound_wrongly() -> None:
+    stage = Stage()
+    stage.card.faults.delay_lie_s = 0.5
+
+    async def main() -> int:
+        stream = await stage.open()
+        await stream.write(scenes.tone(0.1))
+        await stream.drain()
+        first = stream.status().first_sound_ns
+        assert first is not None
+        return int(first)
+
+    reported = stage.play(main())
+    assert stage.heard.first_ns is not None
+    assert reported - stage.heard.first_ns == pytest.approx(NS // 2, abs=10)
+
+
+def test_a_replugged_card_opens_again() -> None:
+    stage = Stage()
+
+    async def main() -> None:
+        stream = await stage.open()
+        await stream.write(scenes.tone(0.1))
+        stage.card.unplug()
+        with pytest.raises(SoundLost):
+            await stream.write(scenes.tone(0.1))
+        await stream.close()
+        assert not stage.card.present()
+        stage.card.replug()
+        await (await stage.open()).close()
+
+    stage.play(main())
+    assert len(stage.heard.sessions) == 2
+
+
+def test_an_hour_of_audio_stays_in_bounded_memory() -> None:
+    stage = Stage(keep_s=5.0)
+
+    async def main() -> None:
+        stream = await stage.open()
+        block = np.full(7_200, 0.1, dtype=np.float32)
+        for _ in range(3600 * RATE // 7_200):
+            await stream.write(block)
+        await stream.drain()
+
+    stage.play(main())
+    assert stage.heard.frames_heard == 3600 * RATE
+    assert sum(segment.length for segment in stage.heard.segments) <= 20 * RATE
+    assert stage.heard.underruns == 0
+
+
+def test_several_ears_hear_the_same() -> None:
+    counter = Counter()
+    left, right = Heard(), Heard()
+    card = VirtualCard(VirtualClock(counter), Ears(left, right))
+
+    async def main(card: SoundCard) -> None:
+        stream = await card.open(rate_hz=RATE, period_frames=960, ring_frames=7_200)
+        await stream.write(scenes.tone(0.1))
+        await asyncio.sleep(0.5)
+        await stream.write(scenes.tone(0.1))
+        await stream.close()
+
+    run(main(card), counter)
+    np.testing.assert_array_equal(left.everything(), right.everything())
+    assert left.underruns == right.underruns == 1
+    assert left.sessions == right.sessions
