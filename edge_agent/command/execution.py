@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -98,7 +98,12 @@ class Execution:
         self._rng = rng
         self._tasks = tasks
         self._jobs: dict[OrderId, _Job] = {}
-        self._leaving = False
+        self._ending: set[OrderId] = set()
+        """Open orders that ended without a task of their own; their end is being stored."""
+        self.leaving = False
+        """The agent is on its way out."""
+        self.broken = False
+        """A task here ended with an error that nobody foresaw: the group ends, but not the agent."""
         self._late_wake: asyncio.Task[None] | None = None
 
     def scribe(self) -> Scribe:
@@ -109,46 +114,45 @@ class Execution:
         """Carry out a journalled order, in a task of its own."""
         assert entry.id not in self._jobs, "an order is carried out once"
         job = self._jobs[entry.id] = _Job(entry=entry, intent=intent)
-        self._tasks.create_task(self._live(job), name=f"order {entry.verb} {entry.id}")
+        self.spawn(self._live(job), name=f"order {entry.verb} {entry.id}")
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """A task of this room, beside the orders'."""
+        return self._tasks.create_task(self._watched(work), name=name)
 
     def told(self, *, in_group: bool) -> None:
         """Something was put into the outbox. A group's answers wait a little, so that a thousand nodes
         do not speak at once; what else leaves meanwhile takes them along."""
-        if not in_group or self._group_jitter_s <= 0:
+        if not in_group or self._group_jitter_s <= 0 or self.leaving:
             self._outbox.wake()
         elif self._late_wake is None or self._late_wake.done():
             delay_s = self._rng.uniform(0, self._group_jitter_s)
-            self._late_wake = self._tasks.create_task(self._wake_after(delay_s), name="group answers")
+            self._late_wake = self.spawn(self._wake_after(delay_s), name="group answers")
 
     async def resume(self, now: Circumstances, *, verbs: Collection[str]) -> None:
-        """Take up what the last run left open, in the order of arrival. Raises DatabaseError, DiskError.
+        """Take up what lies open in the journal and has no task, in the order of arrival.
 
         What has not begun is carried out if there is still time. What had begun depends on the verb:
         an emergency and a notice begin again, an ordinary play was interrupted, the rest is repeated.
+        Raises DatabaseError, DiskError.
         """
-        entries = await self._database.run(_open_orders)
-        for entry, replaced in entries:
-            try:
-                order, timing = reopened(entry, now, verbs=verbs)
-                intent = intent_of(order, timing)
-            except OrderRefused as refusal:
-                end = Finished(state=OrderState.FAILED, asrun=_failed(Reason(refusal.code, refusal.text)))
-                self._tasks.create_task(self._settle(entry, end), name=f"end of order {entry.id}")
+        for entry, replaced in await self._database.run(_open_orders):
+            if entry.id in self._jobs or entry.id in self._ending:
                 continue
-            verdict = after_restart(entry, intent, now.now_ns, replaced=replaced)
+            verdict = _taken_up(entry, now, verbs, replaced=replaced)
+            logger.info("Taking up an open order. id=%s verb=%s state=%s", entry.id, entry.verb, entry.state)
             if isinstance(verdict, Finished):
-                self._tasks.create_task(self._settle(entry, verdict), name=f"end of order {entry.id}")
+                self._ending.add(entry.id)
+                self.spawn(self._end(entry, verdict), name=f"end of order {entry.id}")
                 continue
             self.start(entry, verdict)
             if isinstance(verdict, Stop):  # it must not reach those that came after it
                 await self._patiently(self._jobs[entry.id].over)
-        if entries:
-            logger.info("Open orders were taken up. count=%d", len(entries))
 
     async def wind_up(self) -> None:
         """End what is under way and store how it ended, within WIND_UP_S. What has not begun, and
         emergencies, stay open: the next start takes them up."""
-        self._leaving = True
+        self.leaving = True
         try:
             async with asyncio.timeout(WIND_UP_S):
                 await self._router.wind_up()
@@ -231,9 +235,15 @@ class Execution:
 
     def _stays_open(self, job: _Job, finished: Finished) -> bool:
         """On the way out: an interrupted order that the next start is to take up."""
-        if not self._leaving or finished.state is not OrderState.INTERRUPTED or job.successor is not None:
+        if not self.leaving or finished.state is not OrderState.INTERRUPTED or job.successor is not None:
             return False
         return not job.executing or _begins_again(job.intent)
+
+    async def _end(self, entry: ledger.Entry, finished: Finished) -> None:
+        try:
+            await self._settle(entry, finished)
+        finally:
+            self._ending.discard(entry.id)
 
     async def _settle(self, entry: ledger.Entry, finished: Finished) -> None:
         """Store the end, again and again until it is stored: it has happened and cannot be refused."""
@@ -278,9 +288,27 @@ class Execution:
         except TimeoutError:
             logger.warning("An order takes long to end; going on without.")
 
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            self.broken = True
+            raise
+
     async def _wake_after(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         self._outbox.wake()
+
+
+def _taken_up(
+    entry: ledger.Entry, now: Circumstances, verbs: Collection[str], *, replaced: bool
+) -> Finished | Intent:
+    try:
+        order, timing = reopened(entry, now, verbs=verbs)
+        intent = intent_of(order, timing)
+    except OrderRefused as refusal:  # an older release accepted what this one does not know
+        return Finished(state=OrderState.FAILED, asrun=_failed(Reason(refusal.code, refusal.text)))
+    return after_restart(entry, intent, now.now_ns, replaced=replaced)
 
 
 def after_restart(entry: ledger.Entry, intent: Intent, now_ns: int, *, replaced: bool) -> Finished | Intent:

@@ -142,10 +142,10 @@ def advance(
 ) -> bool:
     """Move an open order on. False, and nothing changed, when it is closed already or further on."""
     before = _ORDER_OF_STATES[: _ORDER_OF_STATES.index(state)] if state not in TERMINAL else _ORDER_OF_STATES
-    marks = ",".join("?" * len(before))
-    changed = connection.execute(  # noqa: S608 - only question marks
+    changed = connection.execute(
         "UPDATE ledger SET state = ?, reason_code = ?, reason_text = ?, result = ?, changed_ns = ?,"
-        f" envelope = CASE WHEN ? THEN NULL ELSE envelope END WHERE id = ? AND state IN ({marks})",
+        " envelope = CASE WHEN ? THEN NULL ELSE envelope END"
+        " WHERE id = ? AND state IN (SELECT value FROM json_each(?))",
         (
             state,
             None if reason is None else reason.code,
@@ -154,7 +154,7 @@ def advance(
             at_ns,
             state in TERMINAL,
             order,
-            *before,
+            msgspec.json.encode(before).decode(),
         ),
     )
     return changed.rowcount == 1

@@ -14,7 +14,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     url: Annotated[
         str,
         Meta(
-            pattern=r"^mqtts?://[^\s/:]+(:[0-9]{1,5})?/?\Z",
+            pattern=r"^mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?\Z",
             max_length=300,
             description="address of the broker: mqtt://host:1883, or mqtts://host:8883 with TLS",
         ),

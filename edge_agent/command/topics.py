@@ -32,15 +32,14 @@ class Topics:
     node: NodeId
     groups: tuple[str, ...] = ()
 
-    def subscriptions(self) -> Sequence[str]:
-        """Every filter the node subscribes to, at each connect."""
-        own = f"{self.root}/{self.node}/dn"
-        return (
-            f"{own}/cmd/#",
-            f"{own}/ack",
-            f"{own}/pending",
-            *(f"{self.root}/g/{group}/dn/cmd/#" for group in self.groups),
-        )
+    def own(self) -> Sequence[str]:
+        """What the node subscribes to for itself, at each connect."""
+        down = f"{self.root}/{self.node}/dn"
+        return (f"{down}/cmd/#", f"{down}/{Down.ACK.value}", f"{down}/{Down.PENDING.value}")
+
+    def of_groups(self) -> Sequence[str]:
+        """And for its groups."""
+        return tuple(f"{self.root}/g/{group}/dn/cmd/#" for group in self.groups)
 
     def up(self, what: str) -> str:
         """One of the node's own topics: `state`, `caps`, `cmd`, `report`, `ask`, `alert/<id>` ..."""

@@ -1,0 +1,367 @@
+"""The room's thread of life: one connection to the broker after another, and what comes down it.
+
+On each connection, in this order (PROTOCOL.md, "Topics"): CONNECT with the will, SUBSCRIBE
+always, birth and caps, ask for pending orders, then the outbox and health beside receiving.
+Each order is judged, journalled, acknowledged, carried out, in this order: whatever is cut off
+in between, the broker or the journal still has it, and never both begin it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+
+import msgspec
+
+from edge_agent.clocktrust import ClockTrust
+from edge_agent.command import ledger
+from edge_agent.command.acceptance import Arrival, Circumstances, Junk, Stray, Verdict, judge
+from edge_agent.command.execution import Execution, Junction
+from edge_agent.command.messages import ARGS_OF_VERB, Ask, read_ack, read_pending
+from edge_agent.command.scribe import Room, Written
+from edge_agent.command.settings import BrokerSettings, OrderSettings
+from edge_agent.command.tally import Tally
+from edge_agent.command.topics import Down, OrderTopic, Topics
+from edge_agent.errors import OrderRefused
+from edge_agent.model import NS, NodeId, OrderState, Precedence, Reason
+from edge_agent.report.outbox import Outbox
+from edge_agent.report.status import Alerts, Status
+from hal.errors import BrokerError, BrokerRefused, DatabaseError, DiskError
+from hal.ports import Broker, BrokerSession, Clock, Connect, Database, Delivery, Message
+
+logger = logging.getLogger(__name__)
+
+SETTLED_S = 60
+"""A session that lasted this long was a good one: the next attempt comes soon."""
+FAREWELL_S = 2.0
+_POLL_S = 0.05
+_TEND_EVERY_S = 3600
+_VERBS = frozenset(ARGS_OF_VERB)
+
+
+class Inbox:
+    """Keeps the node connected and its orders in order. `life` may be cancelled: that is the way to leave."""
+
+    def __init__(
+        self,
+        *,
+        settings: BrokerSettings,
+        orders: OrderSettings,
+        node: NodeId,
+        groups: tuple[str, ...],
+        clock: Clock,
+        trust: ClockTrust,
+        broker: Broker,
+        database: Database,
+        router: Junction,
+        outbox: Outbox,
+        status: Status,
+        alerts: Alerts,
+        rng: random.Random,
+    ) -> None:
+        """`rng` makes nonces, too: in the field it must be a `random.SystemRandom`."""
+        self._settings = settings
+        self._orders = orders
+        self._topics = Topics(root=settings.root, node=node, groups=groups)
+        self._clock = clock
+        self._trust = trust
+        self._broker = broker
+        self._database = database
+        self._router = router
+        self._outbox = outbox
+        self._status = status
+        self._alerts = alerts
+        self._rng = rng
+        self._tally = Tally(clock=clock, alerts=alerts, answers_per_minute=orders.reports_per_minute)
+        self._nonce = self._token()
+        self._connected = False
+        self._failures = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether a session is up and its birth published."""
+        return self._connected
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """Refused orders by code, since the agent started."""
+        return dict(self._tally.counts)
+
+    async def life(self) -> None:
+        """Take up what was left open, then connect for ever. Cancelled, it stores how everything
+        ended and says farewell, within about five seconds."""
+        while True:
+            try:
+                await self._live()
+            except Exception:
+                logger.exception("The inbox failed; it starts again.")
+                if _cancelled():
+                    raise asyncio.CancelledError from None
+                self._failures += 1
+            await self._rest()
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            execution = Execution(
+                clock=self._clock,
+                trust=self._trust,
+                database=self._database,
+                router=self._router,
+                outbox=self._outbox,
+                topics=self._topics,
+                group_jitter_s=self._settings.group_jitter_s,
+                rng=self._rng,
+                tasks=tasks,
+            )
+            execution.spawn(self._tend(), name="inbox housekeeping")
+            try:
+                while True:
+                    await self._connection(execution)
+                    await self._rest()
+            except asyncio.CancelledError:
+                if not execution.broken and not execution.leaving:
+                    await execution.wind_up()
+                raise
+
+    # ------------------------------------------------------------ a connection
+
+    async def _connection(self, execution: Execution) -> None:
+        """One connection, from CONNECT to its end; a fault is logged once, until a session stands.
+
+        Before it, whatever lies open in the journal is taken up: after a start that is what the last
+        run left, later an order that was journalled just when a session broke.
+        """
+        began_ns = self._clock.monotonic_ns()
+        try:
+            await execution.resume(self._circumstances(), verbs=_VERBS)
+            await self._session(execution)
+        except (BrokerError, DatabaseError, DiskError) as error:
+            if self._connected and self._clock.monotonic_ns() - began_ns >= SETTLED_S * NS:
+                self._failures = 0
+            if self._connected or self._failures == 0:
+                logger.warning("No session with the broker; trying again. error=%s", error)
+            self._failures += 1
+        finally:
+            self._connected = False
+
+    async def _session(self, execution: Execution) -> None:
+        token, self._nonce = self._token(), self._token()
+        connect = Connect(
+            client_id=self._topics.node,
+            keepalive_s=self._settings.keepalive_s,
+            receive_maximum=self._settings.receive_maximum,
+            will=self._status.will(session=token),
+        )
+        async with self._broker.session(connect) as session:
+            await self._greet(session, token)
+            logger.info(
+                "Connected to the broker. session_present=%s attempts=%d",
+                session.session_present,
+                self._failures + 1,
+            )
+            self._connected = True
+            await self._serve(session, execution, token)
+        if execution.leaving:  # only now: leaving the session by an exception would publish the will
+            raise asyncio.CancelledError
+
+    async def _greet(self, session: BrokerSession, token: str) -> None:
+        """Everything that is said before anything is received."""
+        await session.subscribe(*self._topics.own())
+        for topic in self._topics.of_groups():
+            try:
+                await session.subscribe(topic)
+            except BrokerRefused as error:
+                logger.warning(
+                    "The broker refuses a group's orders; see its ACL. topic=%s error=%s", topic, error
+                )
+        last = await self._database.run(ledger.newest_seq)
+        ask = msgspec.json.encode(Ask(session=token))
+        for message in (
+            self._status.birth(session=token, nonce=self._nonce, have={}, last=last),
+            self._status.caps(),
+            Message(topic=self._topics.up("ask"), payload=ask),
+        ):
+            try:
+                await session.publish(message)
+            except BrokerRefused as error:
+                logger.warning(
+                    "The broker refuses a topic; see its ACL. topic=%s error=%s", message.topic, error
+                )
+        if not session.session_present:
+            await self._alerts.renew()
+
+    async def _serve(self, session: BrokerSession, execution: Execution, token: str) -> None:
+        """Receive, and beside it drain the outbox and publish health, until the session is lost or we leave."""
+        faults: list[Exception] = []
+        try:
+            async with asyncio.TaskGroup() as beside:
+                sending = (
+                    beside.create_task(self._outbox.drain(session), name="outbox"),
+                    beside.create_task(self._status.health_life(session), name="health"),
+                )
+                try:
+                    await self._receive(session, execution)
+                except asyncio.CancelledError:
+                    if execution.broken or any(task.done() for task in sending):
+                        raise  # one of ours failed
+                    await execution.wind_up()
+                    await self._farewell(session, token)
+                    for task in sending:
+                        task.cancel()
+        except* (BrokerError, DatabaseError, DiskError) as group:
+            faults = list(_leaves(group))
+        if faults and _cancelled():
+            raise asyncio.CancelledError
+        if faults:
+            raise faults[0]
+
+    async def _farewell(self, session: BrokerSession, token: str) -> None:
+        """Let the last answers out, then say that we leave on purpose."""
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                while await self._outbox.depth():  # noqa: ASYNC110 - the drain beside us empties a table
+                    await asyncio.sleep(_POLL_S)
+        except (TimeoutError, DatabaseError, DiskError):
+            logger.info("Some answers are left for the next start.")
+        try:
+            async with asyncio.timeout(FAREWELL_S):
+                await session.publish(self._status.farewell(session=token, why="stopped"))
+        except (TimeoutError, BrokerError) as error:
+            logger.info("The farewell could not be published. error=%r", error)
+
+    async def _rest(self) -> None:
+        """Between two attempts: at random, up to a time that doubles."""
+        settings = self._settings
+        doubled = settings.backoff_min_s * 2 ** min(max(self._failures - 1, 0), 32)
+        await asyncio.sleep(self._rng.uniform(0, min(settings.backoff_max_s, doubled)))
+
+    # ------------------------------------------------------------ what comes down
+
+    async def _receive(self, session: BrokerSession, execution: Execution) -> None:
+        """Judge, journal, acknowledge, carry out. What cannot be journalled is not acknowledged: the
+        error ends the session, and the broker sends it again on the next one."""
+        while True:
+            delivery = await session.receive()
+            accepted = await self._take(delivery, execution)
+            session.acknowledge(delivery)
+            if accepted is not None and accepted.intent is not None:
+                execution.start(accepted.entry, accepted.intent)
+
+    async def _take(self, delivery: Delivery, execution: Execution) -> Verdict | None:
+        """Deal with a delivery; returns the order that is to be carried out once it is acknowledged."""
+        try:
+            match self._topics.read(delivery.topic):
+                case OrderTopic(verb=verb, group=group):
+                    arrival = Arrival(
+                        blob=delivery.payload,
+                        topic_verb=verb,
+                        in_group=group is not None,
+                        retained=delivery.retain,
+                    )
+                    return await self._order(arrival, execution)
+                case Down.PENDING:
+                    arrivals = [
+                        Arrival(blob=blob, topic_verb=None) for blob in read_pending(delivery.payload)
+                    ]
+                    return [
+                        verdict for arrival in arrivals for verdict in await self._order(arrival, execution)
+                    ]
+                case Down.ACK:
+                    ack = read_ack(delivery.payload)
+                    await self._outbox.acknowledged(ack.upto, ack.log)
+                case None:
+                    logger.debug("Something came that is not for this node. topic=%s", delivery.topic)
+        except OrderRefused as refusal:
+            await self._tally.refused(Reason(refusal.code, refusal.text))
+        return None
+
+    async def _order(self, arrival: Arrival, execution: Execution) -> Verdict | None:
+        """Everything that is done with one order before it is acknowledged; the verdict when it is accepted."""
+        now = self._circumstances()
+        verdict = judge(arrival, now, topics=self._topics, settings=self._orders, verbs=_VERBS)
+        if isinstance(verdict, Junk):
+            await self._tally.refused(verdict.reason)
+            return None
+        tell, scribe = self._tally.may_answer(), execution.scribe()
+        if isinstance(verdict, Stray):
+            stray = verdict.entry
+            if tell:
+                await self._database.run(lambda connection: scribe.tell(connection, stray))
+            await self._told(stray, execution)
+            return None
+        room, entry = self._room(verdict.entry), verdict.entry
+
+        def work(connection: sqlite3.Connection) -> tuple[Written, ledger.Entry]:
+            return scribe.receive(connection, entry, room, tell=tell)
+
+        written, stands = await self._database.run(work)
+        if written is Written.NEW and tell:
+            self._tally.give_back()
+        if written is Written.NEW and stands.state is OrderState.ACCEPTED:
+            execution.told(in_group=stands.in_group)
+            return verdict
+        if written is Written.KNOWN:
+            logger.debug("An order came again. id=%s state=%s", stands.id, stands.state)
+            execution.told(in_group=arrival.in_group)
+            return None
+        await self._told(stands, execution)
+        return None
+
+    async def _told(self, entry: ledger.Entry, execution: Execution) -> None:
+        execution.told(in_group=entry.in_group)
+        if entry.reason is not None:
+            await self._tally.refused(entry.reason, order=entry.id)
+
+    def _room(self, entry: ledger.Entry) -> Room:
+        """Emergencies and stops have as many places again, so that nobody can lock them out."""
+        urgent = entry.precedence is Precedence.EMERGENCY or entry.verb == "stop"
+        return Room(
+            open_max=self._orders.open_orders_max * (2 if urgent else 1),
+            rows_max=self._orders.ledger_rows_max,
+        )
+
+    # ------------------------------------------------------------ within
+
+    async def _tend(self) -> None:
+        """Every hour: forget what is past, solve the alert when all was quiet."""
+        while True:
+            sight = self._trust.look()
+            if sight.quality.trusted:
+                expired_before = sight.now - timedelta(days=self._orders.remember_days)
+                try:
+                    await self._database.run(
+                        lambda connection: ledger.purge(connection, expired_before=expired_before)  # noqa: B023 - awaited at once
+                    )
+                except (DatabaseError, DiskError) as error:
+                    logger.warning("The journal cannot be tidied. error=%s", error)
+            await self._tally.look()
+            await asyncio.sleep(_TEND_EVERY_S)
+
+    def _circumstances(self) -> Circumstances:
+        return Circumstances(
+            now_ns=self._clock.monotonic_ns(),
+            boot=self._clock.boot_id(),
+            sight=self._trust.look(),
+            birth_nonce=self._nonce,
+        )
+
+    def _token(self) -> str:
+        return f"{self._rng.getrandbits(128):032x}"
+
+
+def _cancelled() -> bool:
+    """Whether somebody wants this task to end: a task group that fails at the same moment may hide it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
