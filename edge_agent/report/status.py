@@ -41,11 +41,11 @@ _TEXT_MAX = 500
 
 
 class ClockNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What time the node has. `wall` is null while the clock is unknown; `mono` is ms since boot."""
+    """What time the node has. `wall` is null while the clock is unknown; `mono_ms` is since boot."""
 
     quality: str
     wall: str | None
-    mono: int
+    mono_ms: int
 
 
 class Birth(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="online"):
@@ -86,7 +86,7 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """`up/health`, QoS 0. Null: could not be found out."""
 
-    mono: int
+    mono_ms: int
     wall: str | None
     clock: str
     boot: str
@@ -112,7 +112,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     text: str
     raised: str | None
-    mono: int
+    mono_ms: int
     boot: str
 
 
@@ -155,7 +155,7 @@ class Alerts:
             id=alert_id,
             text=text,
             raised=rfc3339(self._clock.utc_now()) if self._clock.wall_synced() else None,
-            mono=self._clock.monotonic_ns() // 1_000_000,
+            mono_ms=self._clock.monotonic_ns() // 1_000_000,
             boot=self._clock.boot_id(),
         )
         payload = msgspec.json.encode(alert)
@@ -321,7 +321,7 @@ class Status:
             logger.debug("Health could not be read whole. error=%s", error)
         sent, received = session.traffic()
         health = Health(
-            mono=note.mono,
+            mono_ms=note.mono_ms,
             wall=note.wall,
             clock=note.quality,
             boot=self._clock.boot_id(),
@@ -361,7 +361,7 @@ class Status:
         return ClockNote(
             quality=sight.quality.value,
             wall=None if sight.quality is Quality.UNKNOWN else rfc3339(sight.now),
-            mono=self._clock.monotonic_ns() // 1_000_000,
+            mono_ms=self._clock.monotonic_ns() // 1_000_000,
         )
 
     def _retained(self, what: str, content: msgspec.Struct) -> Message:
