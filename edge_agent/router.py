@@ -109,7 +109,10 @@ class Boards(Protocol):
         """Show a notice. Raises TextRefused."""
 
     def clear(self, intent: BoardClear) -> Ticket:
-        """Take notices down."""
+        """Take notices down. Raises Refused."""
+
+    def wind_up(self) -> None:
+        """Shutdown: what is under way ends INTERRUPTED, what is shown stays."""
 
 
 class Cellar(Protocol):
@@ -242,6 +245,8 @@ class Router:
         self._closing = True
         for open_ in tuple(self._open.values()):
             open_.end(_SHUTDOWN)
+        if self._presenter is not None:
+            self._presenter.wind_up()
         await self._channel.wind_up()
 
     # ------------------------------------------------------------ plays and notices
@@ -270,7 +275,7 @@ class Router:
                 if await ticket.granted():
                     yield Executing()
                     ticket.begin()
-                yield await (ticket.ended() if isinstance(intent, Play) else open_.wait(ticket.ended()))
+                yield await ticket.ended()
             except _Cut as cut:
                 yield _cut_short(intent, cut.reason)
             finally:
@@ -317,17 +322,12 @@ class Router:
         )
 
     async def _let_go(self, open_: _Open) -> None:
-        """Nobody follows the ticket any more: what was asked must not go on by itself.
-
-        Except a notice at shutdown, which stays for the next start.
-        """
+        """Nobody follows the ticket any more: what was asked must not go on by itself."""
         ticket = open_.ticket
         if ticket is None or ticket.finished is not None:
             return
         if isinstance(open_.intent, Play):
             self._channel.stop(target=open_.intent.id)
-        elif self._closing:
-            return
         else:
             self._end(open_, _STOPPED)
         try:
@@ -357,7 +357,10 @@ class Router:
                 deadline_ns=self._clock.monotonic_ns() + 60 * NS,
                 target=open_.intent.id,
             )
-            self._presenter.clear(take_down).begin()
+            try:
+                self._presenter.clear(take_down).begin()
+            except Refused as refusal:
+                logger.warning("A notice cannot be taken down. id=%s why=%s", open_.intent.id, refusal.text)
 
     async def _set_volume(self, intent: SetVolume) -> Finished:
         text = str(intent.volume)

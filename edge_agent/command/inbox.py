@@ -264,12 +264,10 @@ class Inbox:
                     )
                     return await self._order(arrival, execution)
                 case Down.PENDING:
-                    arrivals = [
-                        Arrival(blob=blob, topic_verb=None) for blob in read_pending(delivery.payload)
-                    ]
-                    return [
-                        verdict for arrival in arrivals for verdict in await self._order(arrival, execution)
-                    ]
+                    for blob in read_pending(delivery.payload):
+                        accepted = await self._order(Arrival(blob=blob, topic_verb=None), execution)
+                        if accepted is not None and accepted.intent is not None:
+                            execution.start(accepted.entry, accepted.intent)
                 case Down.ACK:
                     ack = read_ack(delivery.payload)
                     await self._outbox.acknowledged(ack.upto, ack.log)

@@ -19,23 +19,32 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             description="address of the broker: mqtt://host:1883, or mqtts://host:8883 with TLS",
         ),
     ] = "mqtt://127.0.0.1:1883"
-    username: Annotated[
-        str | None, Meta(max_length=100, description="user name at the broker; the node id when left out")
-    ] = None
-    password_file: Annotated[
-        str | None,
-        Meta(max_length=300, description="file with the password, one line; never the password itself"),
-    ] = None
-    ca_file: Annotated[
-        str | None,
-        Meta(max_length=300, description="PEM file of the authority that signed the broker's certificate"),
-    ] = None
-    cert_file: Annotated[
-        str | None, Meta(max_length=300, description="PEM file of this node's certificate")
-    ] = None
-    key_file: Annotated[
-        str | None, Meta(max_length=300, description="PEM file of this node's private key")
-    ] = None
+    username: (
+        Annotated[str, Meta(max_length=100, description="user name at the broker; the node id when left out")]
+        | None
+    ) = None
+    password_file: (
+        Annotated[
+            str,
+            Meta(max_length=300, description="file with the password, one line; never the password itself"),
+        ]
+        | None
+    ) = None
+    ca_file: (
+        Annotated[
+            str,
+            Meta(
+                max_length=300, description="PEM file of the authority that signed the broker's certificate"
+            ),
+        ]
+        | None
+    ) = None
+    cert_file: (
+        Annotated[str, Meta(max_length=300, description="PEM file of this node's certificate")] | None
+    ) = None
+    key_file: (
+        Annotated[str, Meta(max_length=300, description="PEM file of this node's private key")] | None
+    ) = None
     keepalive_s: Annotated[
         int, Meta(ge=5, le=600, description="seconds of silence after which the line is probed")
     ] = 30
