@@ -7,9 +7,9 @@ import sys
 
 def main() -> None:
     """Run `edge-agent` with the arguments of this process and exit with its code."""
-    from edge_agent.cli import run
+    from edge_agent.cli import carry_out
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(carry_out(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,15 @@ def _variant(code: str, details: Mapping[str, str]) -> str:
     return suggested if details.get("suggestion") and suggested in _PROBLEMS else code
 
 
+def _worded(name: str, text: str, language: Language) -> str:
+    """A fact as people read it: kinds of value and patterns in words, the rest as it is."""
+    if name.endswith("_kind"):
+        return _kinds(text, language)
+    if name == "pattern" and text in FORMS:
+        return FORMS[text][0 if language is Language.VI else 1]
+    return text
+
+
 def _kinds(tokens: str, language: Language) -> str:
     words = [_KINDS[token][0 if language is Language.VI else 1] for token in tokens.split("|")]
     return (" hoặc " if language is Language.VI else " or ").join(words)
@@ -80,6 +89,26 @@ _KINDS: Final = {
     "table": ("bảng {…} hoặc [mục]", "a table {…} or [section]"),
     "date": ("ngày giờ", "a date or time"),
 }
+
+FORMS: Final = {
+    r"^[a-z0-9-]{3,40}$": (
+        "3-40 ký tự a-z 0-9 -, không dấu, không cách",
+        "3-40 of a-z 0-9 -, without spaces",
+    ),
+    r"^[a-z0-9_-]{1,32}$": ("1-32 ký tự a-z 0-9 _ -", "1-32 of a-z 0-9 _ -"),
+    r"^mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?\Z": (
+        "mqtt://máy-chủ:1883 hoặc mqtts://máy-chủ:8883",
+        "mqtt://host:1883 or mqtts://host:8883",
+    ),
+    r"^[a-z0-9_-]{1,30}(/[a-z0-9_-]{1,30}){0,3}\Z": (
+        "pa/v1: 1-4 phần a-z 0-9 _ -",
+        "pa/v1: 1-4 parts of a-z 0-9 _ -",
+    ),
+    r"^(up|down|none)$": ("up, down hoặc none", "up, down or none"),
+    r"^[!-~]\Z": ("một chữ cái hoặc dấu ASCII", "one ASCII letter or sign"),
+    r"^[0-9A-F]{2}\Z": ("hai chữ số thập lục phân, ví dụ 0A", "two hex digits, for example 0A"),
+}
+"""Patterns of the settings in words: a technician does not read regular expressions."""
 
 _PROBLEMS: Final[Mapping[str, _Entry]] = {
     # ---- the file
@@ -162,11 +191,11 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     "bad_form": _Entry(
         Advice(
             "Giá trị {found} không đúng dạng.",
-            "Viết theo dạng {pattern}; xem chú thích trong config/node.toml.",
+            "Viết theo dạng: {pattern}.",
         ),
         Advice(
             "The value {found} does not have the right form.",
-            "Write it as {pattern}; config/node.toml explains it.",
+            "Write it as: {pattern}.",
         ),
     ),
     "room_refused": _Entry(
@@ -287,7 +316,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "No final state within {seconds} s. Order {id} stays valid until it expires.",
     ),
     # ---- edge-agent silence
-    "silence_done": ("Đã hạ {count} chân ra của ampli.", "Drove {count} amplifier line(s) inactive."),
+    "silence_done": ("Đã hạ {count} chân ra của ampli.", "{count} amplifier line(s) driven inactive."),
     "silence_skipped": (
         "Chân {name} đang được tiến trình khác giữ hoặc không có: {why}",
         "Line {name} is held by someone else or is not there: {why}",

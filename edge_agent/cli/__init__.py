@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def run(arguments: Sequence[str]) -> int:
+def carry_out(arguments: Sequence[str]) -> int:
     """Carry out one command line, without the program's name, and return the exit code."""
     match arguments:
         case ["run", *rest]:

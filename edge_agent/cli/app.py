@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any, Final
 
 import typer
@@ -22,7 +23,7 @@ PARSED_ELSEWHERE: Final = {
     "run": "Chạy nút / run the node.",
     "silence": "Hạ mọi chân ra của ampli / drive every line of the amplifier inactive.",
 }
-"""Verbs that `edge_agent.cli.run` never lets come here; they stand in the help."""
+"""Verbs that `edge_agent.cli.carry_out` never lets come here; they stand in the help."""
 
 HELP = (
     "Nút loa và bảng tin thôn bản / village loudspeaker and notice board node. Tiếng Việt: EDGE_AGENT_LANG=vi"
@@ -67,7 +68,7 @@ def _top(
 
 
 def _never() -> None:
-    raise AssertionError("edge_agent.cli.run parses this verb")
+    raise AssertionError("edge_agent.cli.carry_out gives this verb to argparse")
 
 
 def _misused(text: str, tongue: catalogue.Language) -> int:
@@ -87,7 +88,7 @@ def _refusals() -> type[Exception]:
 
 def _asked_language(arguments: Sequence[str]) -> str | None:
     """`--lang` before typer has parsed anything, for its refusals."""
-    for here, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for here, following in pairwise([*arguments, ""]):
         if here == "--lang":
             return following
         if here.startswith("--lang="):

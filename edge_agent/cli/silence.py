@@ -1,7 +1,8 @@
 """`edge-agent silence`: drive every output line of the amplifier inactive, and let go of it.
 
 Run by systemd at boot and each time the daemon has ended, however it ended; then nobody else holds
-the lines. It waits for nothing and needs neither the broker nor the sound card.
+the lines. It waits for nothing, needs neither the broker nor the sound card, and of a config with
+problems it still uses [amplifier] when that section has none.
 
 Exit codes: 0 all lines are inactive (or virtual); 1 no config that can be used; 2 wrong usage;
 3 some line could not be driven.
@@ -18,6 +19,7 @@ from edge_agent.cli.run import NO_CONFIG, read_config
 from hal.errors import LineError
 
 if TYPE_CHECKING:
+    from edge_agent.playout.settings import AmplifierSettings
     from hal.ports import Lines, LineSpec
 
 SOME_LEFT: Final = 3
@@ -34,10 +36,14 @@ def main(arguments: Sequence[str]) -> int:
     tongue = speech.language(options.lang)
     try:
         settings = read_config(options).settings
+        amplifier, hardware = settings.amplifier, settings.hardware
     except config.ConfigInvalid as invalid:
-        speech.tell(invalid.problems, tongue)
-        return NO_CONFIG
-    specs = list(amplifier_lines(settings)) if settings.hardware.gpio == "linux" else []
+        if "amplifier" not in invalid.sections:
+            speech.tell(invalid.problems, tongue)
+            return NO_CONFIG
+        amplifier = invalid.sections["amplifier"]
+        hardware = invalid.sections.get("hardware", config.HardwareSettings())
+    specs = list(amplifier_lines(amplifier)) if hardware.gpio == "linux" else []
     if not specs:
         return 0
     from hal.linux.gpio import GpiozeroLines
@@ -49,9 +55,8 @@ def main(arguments: Sequence[str]) -> int:
     return SOME_LEFT if left else 0
 
 
-def amplifier_lines(settings: config.Settings) -> Iterator[LineSpec]:
+def amplifier_lines(amplifier: AmplifierSettings) -> Iterator[LineSpec]:
     """Every output of the amplifier: power first, so that no relay switches under load."""
-    amplifier = settings.amplifier
     if amplifier.power is not None:
         yield amplifier.power.spec("amplifier.power")
     for zone, line in amplifier.zones.items():

@@ -171,6 +171,8 @@ class _Conversion:
         return _COLLECTIONS[type(kind)](made)
 
     def _choice(self, choices: Mapping[str, Any], value: Any, path: KeyPath) -> Any:
+        if not isinstance(value, str) and self._raw.get(path) in choices:
+            return choices[self._raw[path]]
         for choice in choices.values():
             plain = choice.value if isinstance(choice, Enum) else choice
             if type(plain) is type(value) and plain == value:

@@ -89,10 +89,12 @@ def bounds_of(kind: mi.IntType | mi.FloatType) -> str:
 
 def shown(path: KeyPath, value: object) -> str:
     """A value as people may see it: short, and never one that may carry a password."""
-    name = str(path[-1]) if path else ""
+    name = str(path[-1])
     if isinstance(value, str) and any(word in name for word in _SECRET_WORDS):
         return "…"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return "{…}" if isinstance(value, dict) else "[…]"
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from edge_agent.errors import AgentError
 
@@ -38,11 +39,13 @@ class ConfigInvalid(AgentError):
 
     Attributes:
         problems: every one that could be found, in the order of the file.
+        sections: those that have no problem of their own, by name, for whoever can do with less.
     """
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem], sections: Mapping[str, Any] | None = None) -> None:
         assert problems, "an invalid config has at least one problem"
         self.problems = tuple(problems)
+        self.sections = dict(sections or {})
         codes = ", ".join(f"{problem.key or 'file'}: {problem.code}" for problem in self.problems)
         super().__init__(f"The config has {len(self.problems)} problem(s): {codes}")
 

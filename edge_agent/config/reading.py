@@ -81,7 +81,7 @@ def parse(text: str, overrides: Sequence[str] = (), hardware: str | None = None)
     settings = Settings(**({"node": NodeSettings(id="unknown")} | good))
     check_together(settings, bad, source.report)
     if source.problems:
-        raise ConfigInvalid(source.sorted())
+        raise ConfigInvalid(source.sorted(), good)
     return settings
 
 
@@ -150,7 +150,7 @@ class _Source:
                 line, problem = _syntax_problem(str(error), text)
                 self.problems.append(problem)
                 culprit = rows[line - 1]
-                if line <= last or not _stands_alone(culprit):
+                if line <= last or _left_open(problem, culprit) or not _stands_alone(culprit):
                     break
                 self.unread.append(culprit)
                 rows[line - 1] = ""
@@ -207,6 +207,14 @@ class _Source:
         return sorted(
             self.problems, key=lambda problem: (problem.override is not None, problem.line or 1 << 30)
         )
+
+
+def _left_open(problem: Problem, row: str) -> bool:
+    """Whether tomllib complains of something that a line further up began: it says so, or it wants a
+    value where this row has a key."""
+    what, column = problem.details["what"], int(problem.details["column"])
+    wants_value = what == "Invalid value" and column <= row.find("=") + 1
+    return wants_value or what.startswith(("Unclosed", "Unterminated"))
 
 
 def _stands_alone(row: str) -> bool:
