@@ -227,6 +227,9 @@ class VirtualDownload:
 
 # ---------------------------------------------------------------- UDP
 
+_WIRE_S = 1e-6
+"""What a packet takes on the wire. Timers of one instant fire in no order, so no two packets share one."""
+
 
 @dataclass(slots=True, kw_only=True)
 class GilbertElliott:
@@ -305,7 +308,7 @@ class VirtualDatagrams:
             if self._rng.random() < faults.reorder:
                 due_s += faults.reorder_delay_s
             else:
-                due_s = max(due_s, self._last_due_s.get((source, to), 0.0))
+                due_s = max(due_s, self._last_due_s.get((source, to), 0.0) + _WIRE_S)
                 self._last_due_s[source, to] = due_s
             loop.call_at(due_s, self._arrive, payload, source, to)
 
