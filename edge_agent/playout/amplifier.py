@@ -1,12 +1,12 @@
 """The amplifier as a state machine: OFF -> SETTLING -> MUTED -> LIVE -> (hang time) -> MUTED -> OFF.
 
 Facts about amplifiers: one that is unmuted while its supply still rises or falls thumps, and so
-does a relay that switches a live line. So the mute goes on before the power and stays on until
-the amplifier has settled; relays switch only while it is muted; after power off the mute stays
-until the supply has discharged (off_on_delay), which is also the least time until power on.
+does a relay that switches a live line. So sound may pass only in LIVE, relays switch only while
+it is muted, and it is muted before the power goes. A mute input is driven as its opposite, "unmute":
+then every line INACTIVE means off and silent, at the first instant, after a crash and at exit,
+whichever way the input is wired (docs/decisions/0130).
 
-The decisions (`advance`) are pure. `Amplifier` only waits and drives lines. All lines are INACTIVE
-when nobody drives them: power off, zones off.
+The decisions (`advance`) are pure. `Amplifier` only waits and drives lines.
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ class Position:
         return self.state is not State.OFF
 
     @property
-    def muted(self) -> bool:
-        """The mute line's level: not needed (and not driven) once all is off and discharged."""
-        return self.state in (State.SETTLING, State.MUTED) or not self.discharged
+    def live(self) -> bool:
+        """The unmute line's level."""
+        return self.state is State.LIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +146,10 @@ class Amplifier:
             hang=round(settings.hang_time_s * NS),
             off_on=round(settings.off_on_delay_s * NS) if settings.power else 0,
         )
-        self._power = lines.output(settings.power.spec("amplifier_power")) if settings.power else None
-        self._mute = lines.output(settings.mute.spec("amplifier_mute")) if settings.mute else None
-        self._zones = {name: lines.output(line.spec(f"zone_{name}")) for name, line in settings.zones.items()}
+        owned: dict[str, OutputLine] = {spec.name: lines.output(spec) for spec in settings.lines()}
+        self._unmute = owned.get("amplifier_unmute")
+        self._power = owned.get("amplifier_power")
+        self._zones = {name: owned[f"zone_{name}"] for name in settings.zones}
         self._position = Position()
         self._wish = Wish()
         self._fault: LineError | None = None
@@ -215,7 +216,7 @@ class Amplifier:
                 self._fault = error
                 self._wish = Wish()
                 await self._off()
-                self._position = Position(since_ns=self._clock.monotonic_ns())
+                self._position = self._off_now()
             else:
                 self._position = step
             async with self._changed:
@@ -231,28 +232,31 @@ class Amplifier:
 
     def _drive(self, position: Position) -> None:
         """Make the lines show a position: going quiet first, letting sound through last."""
-        if position.muted:
-            _set(self._mute, active=True)
+        if not position.live:
+            _set(self._unmute, active=False)
         if not position.powered:
             _set(self._power, active=False)
         for name, line in self._zones.items():
             _set(line, active=name in position.zones)
         if position.powered:
             _set(self._power, active=True)
-        if not position.muted:
-            _set(self._mute, active=False)
+        if position.live:
+            _set(self._unmute, active=True)
 
     async def _off(self) -> None:
         """Mute, wait for the mute, then everything off. Goes on past lines that fail."""
         if self._position.powered:
-            self._try_set(self._mute, active=True)
+            self._try_set(self._unmute, active=False)
             if self._position.state is State.LIVE:
                 self._position = _mute(self._position, self._times, self._clock.monotonic_ns())
                 await asyncio.sleep(self._times.mute / NS)
         for line in self._off_order():
             self._try_set(line, active=False)
         if self._position.powered:
-            self._position = Position(since_ns=self._clock.monotonic_ns(), discharged=self._times.off_on == 0)
+            self._position = self._off_now()
+
+    def _off_now(self) -> Position:
+        return Position(since_ns=self._clock.monotonic_ns(), discharged=self._times.off_on == 0)
 
     def _off_order(self) -> Iterator[OutputLine | None]:
         yield self._power

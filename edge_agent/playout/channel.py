@@ -26,13 +26,14 @@ from edge_agent.playout.arbiter import (
     allow_all,
 )
 from edge_agent.playout.deck import Deck
+from edge_agent.playout.settings import LevelSettings
 from edge_agent.playout.turn import Stage, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from edge_agent.playout.amplifier import Amplifier, State
-    from edge_agent.playout.settings import LevelSettings, PlayoutSettings
+    from edge_agent.playout.settings import PlayoutSettings
     from edge_agent.playout.sources import Source
     from edge_agent.ticket import Ticket
     from hal.ports import Clock, SoundCard
@@ -83,10 +84,10 @@ class Channel:
         self,
         *,
         settings: PlayoutSettings,
-        level: LevelSettings,
         clock: Clock,
         sound: SoundCard,
         amplifier: Amplifier,
+        level: LevelSettings | None = None,
         allow: Allow = allow_all,
     ) -> None:
         self._settings = settings
@@ -97,7 +98,7 @@ class Channel:
             deck=self._deck,
             amplifier=amplifier,
             clock=clock,
-            ceiling_dbtp=level.ceiling_dbtp,
+            ceiling_dbtp=(level or LevelSettings()).ceiling_dbtp,
             begin_within_s=settings.begin_within_s,
             resume_rewind_s=settings.resume_rewind_s,
         )
@@ -112,6 +113,7 @@ class Channel:
         self._empty = asyncio.Event()
         self._empty.set()
         self._closing = False
+        self._alive = False
 
     # ------------------------------------------------------------ asked from above
 
@@ -158,6 +160,11 @@ class Channel:
         """The node's volume."""
         return self._volume
 
+    @property
+    def sounding(self) -> bool:
+        """Whether somebody has the turn."""
+        return self._arbiter.current is not None
+
     def snapshot(self) -> Snapshot:
         """What it is doing now."""
         return Snapshot(
@@ -172,13 +179,14 @@ class Channel:
         """Shutdown: take nothing more, end everything INTERRUPTED, return when it is quiet."""
         self._closing = True
         self._stop(None, Precedence.EMERGENCY, _SHUTDOWN)
-        if self._arbiter.current is not None:
+        if self._alive:
             await self._empty.wait()
 
     # ------------------------------------------------------------ its life
 
     async def life(self) -> None:
         """Give turns until cancelled; what is left then ends INTERRUPTED."""
+        self._alive = True
         try:
             while True:
                 try:
@@ -188,6 +196,7 @@ class Channel:
                     await self._end_all(_BROKEN)
                     await asyncio.sleep(_BACK_OFF_S)
         finally:
+            self._alive = False
             await self._end_all(_SHUTDOWN)
 
     async def _give_turns(self) -> None:

@@ -56,10 +56,10 @@ class Deck:
             await asyncio.sleep(_REOPEN_EVERY_S)
 
     async def close(self) -> None:
-        """Close the device if it is open."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.close()
+        """Close the device if it is open. Cancelled, call it again."""
+        if self._stream is not None:
+            await self._stream.close()
+            self._stream = None
 
     async def _open(self) -> SoundStream:
         if self._stream is None:

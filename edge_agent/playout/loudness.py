@@ -24,6 +24,10 @@ from edge_agent.playout.sources import Decoder
 if TYPE_CHECKING:
     from hal.ports import Frames
 
+_LEAST_FRAMES = RATE_HZ // 2
+_SILENCE_LUFS = -70.0
+"""The absolute gate: the meter says this when nothing passed it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loudness:
@@ -98,11 +102,12 @@ class _Meter:
         self._read()
 
     def lufs(self) -> float | None:
-        """The result so far; the meter needs 0.4 s, so shorter programmes are followed by silence (gated)."""
-        silence = np.zeros(RATE_HZ // 2, np.float32)
-        self.take(silence)
-        self.frames -= silence.size
-        return None if self._lufs is None or self._lufs <= -70.0 else self._lufs
+        """The result so far. The meter needs 0.4 s, so what is shorter is followed by silence, which is gated."""
+        missing = _LEAST_FRAMES - self.frames
+        if missing > 0:
+            self.take(np.zeros(missing, np.float32))
+            self.frames -= missing
+        return None if self._lufs is None or self._lufs <= _SILENCE_LUFS else self._lufs
 
     def _read(self) -> None:
         while True:

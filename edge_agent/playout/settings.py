@@ -23,6 +23,10 @@ class LineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """The same line as the GPIO door wants it."""
         return LineSpec(name=name, chip=self.chip, offset=self.offset, active_low=self.active_low)
 
+    def opposite(self, name: str) -> LineSpec:
+        """The same line, ACTIVE when `spec` would be INACTIVE."""
+        return LineSpec(name=name, chip=self.chip, offset=self.offset, active_low=not self.active_low)
+
 
 class PlayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The channel: volume, queue, who goes first, what happens after an interruption."""
@@ -64,7 +68,8 @@ class AmplifierSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         LineSettings | None, Meta(description="Line that powers the amplifier; none = always on.")
     ] = None
     mute: Annotated[
-        LineSettings | None, Meta(description="Line that mutes it (ACTIVE = muted); none = no mute.")
+        LineSettings | None,
+        Meta(description="Line of its mute input; active_low = true when low mutes. None = no mute."),
     ] = None
     zones: Annotated[
         dict[Zone, LineSettings], Meta(max_length=64, description="Loudspeaker relays by zone name.")
@@ -88,25 +93,12 @@ class AmplifierSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float, Meta(ge=0, le=60, description="Least time from power off to power on, seconds.")
     ] = 3.0
 
-    def problems(self) -> list[tuple[str, str, dict[str, object]]]:
-        """What the bounds of single keys cannot see: (key, message id, arguments)."""
-        found: list[tuple[str, str, dict[str, object]]] = []
-        owner: dict[tuple[int, int], str] = {}
-        named = [
-            ("power", self.power),
-            ("mute", self.mute),
-            *((f"zones.{z}", s) for z, s in self.zones.items()),
-        ]
-        for key, line in named:
-            if line is None:
-                continue
-            place = (line.chip, line.offset)
-            if place in owner:
-                found.append(
-                    (key, "line_used_twice", {"chip": line.chip, "offset": line.offset, "by": owner[place]})
-                )
-            owner.setdefault(place, key)
-        return found
+    def lines(self) -> list[LineSpec]:
+        """Every output line, in the order in which they go INACTIVE when all must be silent."""
+        lines = [] if self.mute is None else [self.mute.opposite("amplifier_unmute")]
+        if self.power is not None:
+            lines.append(self.power.spec("amplifier_power"))
+        return lines + [line.spec(f"zone_{name}") for name, line in self.zones.items()]
 
 
 class LevelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
