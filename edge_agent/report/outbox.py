@@ -91,6 +91,11 @@ class Outbox:
         self.refused = 0
         """Publishes that the broker refused since the agent started."""
 
+    @property
+    def draining(self) -> bool:
+        """Whether a session takes what lies here: the node is online."""
+        return self._draining
+
     def wake(self) -> None:
         """Something was put on the shelf and is committed. Never blocks."""
         self._woken.set()
