@@ -12,9 +12,11 @@ from contextlib import aclosing
 
 from edge_agent.model import NS, Issuer, OrderId, Precedence, Stop
 from edge_agent.playout.channel import Channel
+from edge_agent.playout.silent import SilentChannel
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.status import Alerts
 from edge_agent.router import Router
+from edge_agent.sense.conditions import Conditions
 from edge_agent.sense.light import PATTERN, condition
 from edge_agent.sense.settings import Meaning, SenseSettings
 from hal.errors import HalError
@@ -46,9 +48,10 @@ class Monitor:
         clock: Clock,
         lines: Lines,
         router: Router,
-        channel: Channel,
+        channel: Channel | SilentChannel,
         outbox: Outbox,
         alerts: Alerts,
+        conditions: Conditions,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -57,10 +60,12 @@ class Monitor:
         self._channel = channel
         self._outbox = outbox
         self._alerts = alerts
+        self._conditions = conditions
 
     async def life(self) -> None:
-        """Watch every input and keep the light going, each in its own task, until cancelled."""
+        """Watch the conditions and every input and keep the light going, each in its own task, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._conditions.watch(), name="conditions")
             for name, spec in self._settings.inputs.items():
                 group.create_task(self._watch(name, spec.meaning), name=f"input {name}")
             if self._settings.status_led is not None:
@@ -128,9 +133,9 @@ class Monitor:
         lit: bool | None = None
         while True:
             now = condition(
-                faults=self._alerts.open_count,
-                online=self._outbox.online,
-                sounding=self._channel.snapshot().current is not None,
+                faults=len(self._alerts.standing),
+                online=self._outbox.draining,
+                sounding=self._channel.sounding,
             )
             for light, seconds in PATTERN[now]:
                 if light != lit:

@@ -1,0 +1,210 @@
+"""Builds the rooms, starts them bottom-up, stops them in exact reverse. No decisions live here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from edge_agent import __version__, config, kept
+from edge_agent.board import notices
+from edge_agent.board.presenter import Presenter
+from edge_agent.cache import store as cache_store
+from edge_agent.cache.fetcher import Fetcher
+from edge_agent.cache.store import Store
+from edge_agent.clocktrust import ClockTrust
+from edge_agent.command import ledger
+from edge_agent.command.inbox import Inbox
+from edge_agent.config import Settings
+from edge_agent.config.problem import Problem
+from edge_agent.doors import open_doors
+from edge_agent.model import NodeId, type_of_verb
+from edge_agent.playout.amplifier import Amplifier
+from edge_agent.playout.channel import Channel
+from edge_agent.playout.silent import SilentChannel
+from edge_agent.report import asrun, outbox, status
+from edge_agent.report.outbox import Outbox
+from edge_agent.report.status import Alerts, Caps, Status
+from edge_agent.router import Router
+from edge_agent.sense.conditions import Conditions
+from edge_agent.sense.monitor import Monitor
+from hal.errors import DatabaseError, DiskError, LineError
+from hal.ports import Hardware, Supervisor
+
+log = logging.getLogger(__name__)
+
+SCHEMAS: Final = (
+    kept.SCHEMA,
+    outbox.SCHEMA,
+    asrun.SCHEMA,
+    status.SCHEMA,
+    cache_store.SCHEMA,
+    ledger.SCHEMA,
+    notices.SCHEMA,
+)
+"""Every room's tables, for the one database."""
+
+NO_STATE: Final = 3
+"""Exit code: the state directory or its database cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """The rooms of one node, built and not yet alive; `lives` from the bottom up."""
+
+    router: Router
+    alerts: Alerts
+    lives: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...]
+
+
+async def run(settings: Settings, *, problems: Sequence[Problem], config_path: Path) -> int:
+    """Be a node until SIGTERM or SIGINT. Returns the exit code."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    try:
+        async with open_doors(settings, schemas=SCHEMAS) as hardware:
+            log.info(
+                "Starting. node=%s version=%s config=%s state=%s doors=%s",
+                settings.node.id, __version__, config_path, settings.storage.state_dir, hardware.facts,
+            )  # fmt: skip
+            await serve(settings, hardware, stop=stop, problems=problems)
+    except (DatabaseError, DiskError) as error:
+        log.critical("The state directory cannot be used. dir=%s error=%s", settings.storage.state_dir, error)
+        return NO_STATE
+    return 0
+
+
+async def serve(
+    settings: Settings,
+    hardware: Hardware,
+    *,
+    stop: asyncio.Event,
+    problems: Sequence[Problem] = (),
+    rng: random.Random | None = None,
+) -> None:
+    """Build the rooms on these doors and keep them alive until `stop` is set. A simulated world hands its `rng` in."""
+    rooms = await build(settings, hardware, rng=rng or random.SystemRandom())
+    await _tell_of_the_start(rooms.alerts, hardware, problems)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(life(), name=name) for name, life in rooms.lives]
+        watch = group.create_task(_beat(hardware.supervisor, tasks), name="watchdog")
+        if not problems:
+            await asyncio.to_thread(config.confirm, Path(settings.storage.state_dir))
+        hardware.supervisor.ready()
+        await stop.wait()
+        hardware.supervisor.stopping()
+        log.info("Stopping.")
+        for task in (watch, *reversed(tasks)):
+            task.cancel()
+            await asyncio.wait((task,))
+    log.info("Stopped.")
+
+
+async def build(settings: Settings, hardware: Hardware, *, rng: random.Random) -> Rooms:
+    """Every room, from the bottom up. Raises DatabaseError or DiskError."""
+    clock, database = hardware.clock, hardware.database
+    node, root = NodeId(settings.node.id), settings.broker.root
+
+    trust = ClockTrust(settings=settings.clock, clock=clock, database=database)
+    await trust.open()
+    store = Store(disk=hardware.disk, database=database, clock=clock, settings=settings.cache)
+    await store.open()
+    fetcher = Fetcher(web=hardware.web, store=store, clock=clock, settings=settings.cache, rng=rng)
+    shelf = Outbox(database=database, clock=clock, settings=settings.report)
+    alerts = Alerts(database=database, outbox=shelf, clock=clock, root=root, node=node)
+    await alerts.open()
+    reporting = Status(
+        clock=clock, trust=trust, disk=hardware.disk, outbox=shelf, alerts=alerts, settings=settings.report,
+        root=root, node=node, caps=_caps(settings, hardware),
+    )  # fmt: skip
+
+    lives: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [("clocktrust", trust.life)]
+    channel: Channel | SilentChannel
+    try:
+        amplifier = Amplifier(settings=settings.amplifier, lines=hardware.lines, clock=clock)
+    except LineError as error:
+        log.error("The amplifier's lines cannot be had; the node stays silent. error=%s", error)  # noqa: TRY400 - the sentence says it all
+        channel = SilentChannel(why=str(error), volume=settings.playout.volume)
+        await alerts.raised("amplifier_lines", f"The node is silent: {error}")
+    else:
+        channel = Channel(
+            settings=settings.playout, level=settings.level, clock=clock, sound=hardware.sound, amplifier=amplifier
+        )  # fmt: skip
+        lives += [("amplifier", amplifier.life), ("channel", channel.life)]
+        await alerts.solved("amplifier_lines")
+
+    presenter = None
+    if hardware.board is not None:
+        presenter = Presenter(settings=settings.board, clock=clock, serial=hardware.board, database=database)
+        lives.append(("presenter", presenter.life))
+    router = Router(
+        clock=clock, database=database, channel=channel, levels=settings.level, store=store, fetcher=fetcher,
+        presenter=presenter, facts={"agent": __version__, "node": node},
+    )  # fmt: skip
+    await router.open()
+    conditions = Conditions(
+        alerts=alerts,
+        trust=trust,
+        disk=hardware.disk,
+        reserve_mib=settings.cache.reserve_mib,
+        presenter=presenter,
+    )
+    monitor = Monitor(
+        settings=settings.sense, clock=clock, lines=hardware.lines, router=router, channel=channel,
+        outbox=shelf, alerts=alerts, conditions=conditions,
+    )  # fmt: skip
+    inbox = Inbox(
+        settings=settings.broker, orders=settings.orders, node=node, groups=settings.node.groups, clock=clock,
+        trust=trust, broker=hardware.broker, database=database, router=router, outbox=shelf, status=reporting,
+        alerts=alerts, rng=rng,
+    )  # fmt: skip
+    return Rooms(
+        router=router, alerts=alerts, lives=(*lives, ("monitor", monitor.life), ("inbox", inbox.life))
+    )
+
+
+def _caps(settings: Settings, hardware: Hardware) -> Caps:
+    board = settings.board
+    boards: list[dict[str, str | int]] = [{"protocol": board.protocol, "columns": board.columns, "rows": board.rows}]
+    return Caps(
+        agent=__version__,
+        verbs=sorted(type_of_verb),
+        schemas={"order": 1},
+        hardware=hardware.facts,
+        boards=boards if hardware.board is not None else (),
+    )
+
+
+async def _tell_of_the_start(alerts: Alerts, hardware: Hardware, problems: Sequence[Problem]) -> None:
+    """What a start may find wrong, as alerts; what it finds mended, solved."""
+    aside = hardware.database.set_aside()
+    findings: tuple[tuple[str, str | None], ...] = (
+        (
+            "config_invalid",
+            f"The config file has {len(problems)} problem(s), the first at {problems[0].key or 'the file'} "
+            f"(line {problems[0].line}, {problems[0].code}); the last good one is in force. Run `edge-agent check`."
+            if problems
+            else None,
+        ),
+        (
+            "database_rebuilt",
+            f"The database was corrupt and was set aside as {aside}; a new one was begun." if aside else None,
+        ),
+    )
+    for alert, text in findings:
+        step: Awaitable[bool] = alerts.raised(alert, text) if text is not None else alerts.solved(alert)
+        await step
+
+
+async def _beat(supervisor: Supervisor, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Feed the watchdog while every room lives. A blocked loop does not get here, so it starves."""
+    period_s = supervisor.beat_period_s()
+    while period_s is not None and not any(task.done() for task in tasks):
+        supervisor.beat()
+        await asyncio.sleep(period_s)

@@ -1,0 +1,149 @@
+"""Opens the doors that a config asks for, each real or virtual on its own, and closes them in reverse.
+
+This and the command line are the only places that know which driver serves a door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_agent import __version__
+from edge_agent.config import Settings
+from hal.ports import Broker, Clock, Hardware, Lines, SerialPort, SoundCard
+
+if TYPE_CHECKING:
+    from hal.sim.record import Recorder
+
+log = logging.getLogger(__name__)
+
+DATABASE = "node.sqlite3"
+
+
+@asynccontextmanager
+async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIterator[Hardware]:
+    """The hardware that `settings` describe, open until the context ends.
+
+    Raises DatabaseError or DiskError when the state directory cannot be used; every other door
+    opens later, when a room needs it.
+    """
+    from hal.linux.clock import SystemClock
+    from hal.linux.database import open_database
+    from hal.linux.disk import DirectoryDisk
+    from hal.linux.supervisor import SystemdSupervisor
+    from hal.linux.web import UrllibWeb
+
+    async with AsyncExitStack() as stack:
+        clock = SystemClock(settings.clock.trust_file, always_synced=settings.hardware.clock == "sim")
+        state = Path(settings.storage.state_dir)
+        disk = DirectoryDisk(state)
+        database = await open_database(state / DATABASE, schemas)
+        stack.push_async_callback(database.close)
+        supervisor = SystemdSupervisor()
+        stack.callback(supervisor.close)
+        web = UrllibWeb(f"village-node/{__version__}")
+        stack.callback(web.close)
+        recorder = _recorder(settings, clock)
+        if recorder is not None:
+            stack.callback(recorder.close)
+        lines = _lines(settings, clock, recorder)
+        stack.callback(lines.close)
+        yield Hardware(
+            clock=clock,
+            sound=_sound(settings, clock, recorder),
+            lines=lines,
+            board=await _board(settings, clock, stack),
+            broker=_broker(settings),
+            web=web,
+            disk=disk,
+            database=database,
+            supervisor=supervisor,
+            facts={
+                "sound": settings.hardware.sound,
+                "gpio": settings.hardware.gpio,
+                "board": settings.hardware.board,
+                "clock": settings.hardware.clock,
+            },
+        )
+
+
+def _recorder(settings: Settings, clock: Clock) -> Recorder | None:
+    """Who keeps what virtual hardware did, when somebody asked for it."""
+    if not settings.sim.dir or "sim" not in (settings.hardware.sound, settings.hardware.gpio):
+        return None
+    from hal.sim.record import Recorder
+
+    return Recorder(Path(settings.sim.dir), clock)
+
+
+def _sound(settings: Settings, clock: Clock, recorder: Recorder | None) -> SoundCard:
+    if settings.hardware.sound == "linux":
+        from hal.linux.sound import PortAudioCard
+
+        return PortAudioCard(settings.sound.device or None)
+    from hal.sim.heard import Heard
+    from hal.sim.sound import VirtualCard
+
+    return VirtualCard(clock, recorder or Heard(), settings.sim.drift_ppm)
+
+
+def _lines(settings: Settings, clock: Clock, recorder: Recorder | None) -> Lines:
+    if settings.hardware.gpio == "linux":
+        from hal.linux.gpio import GpiozeroLines
+
+        return GpiozeroLines()
+    from hal.sim.gpio import VirtualLines
+
+    return VirtualLines(clock, watches=() if recorder is None else (recorder,))
+
+
+async def _board(settings: Settings, clock: Clock, stack: AsyncExitStack) -> SerialPort | None:
+    board = settings.board
+    if settings.hardware.board == "none":
+        return None
+    from hal.linux.serial import SerialDevice
+
+    if settings.hardware.board == "linux":
+        return SerialDevice(board.device, board.line, clock)
+    from hal.sim.pty import BoardRecorder, PtyMount
+    from hal.sim.sign import AlphaSign
+
+    mount = PtyMount(AlphaSign(columns=board.columns, rows=board.rows), clock)
+    stack.callback(mount.close)
+    await stack.enter_async_context(_alive(mount.life(), "virtual board"))
+    if settings.sim.dir:
+        recorder = BoardRecorder(Path(settings.sim.dir, "board"), clock, mount)
+        await stack.enter_async_context(_alive(recorder.life(), "board recorder"))
+    return SerialDevice(mount.path, board.line, clock)
+
+
+@asynccontextmanager
+async def _alive(life: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Something virtual that lives as long as its door is open."""
+    task = asyncio.create_task(life, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+def _broker(settings: Settings) -> Broker:
+    from hal.linux.broker import MqttBroker
+
+    broker = settings.broker
+    password = None
+    if broker.password_file is not None:
+        password = Path(broker.password_file).read_text(encoding="utf-8").strip()
+    return MqttBroker(
+        broker.url,
+        username=broker.username or (settings.node.id if password else None),
+        password=password,
+        ca_file=broker.ca_file,
+        cert_file=broker.cert_file,
+        key_file=broker.key_file,
+    )

@@ -1,0 +1,70 @@
+"""What is wrong with the node without any line saying so: its clock, its disk, its board.
+
+Looked at every half minute; each becomes an alert once, and is solved once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from edge_agent.board.presenter import Presenter
+from edge_agent.clocktrust import ClockTrust
+from edge_agent.report.status import Alerts
+from hal.errors import DiskError
+from hal.ports import Disk
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 30.0
+_MIB = 1024 * 1024
+
+
+class Conditions:
+    """Compares what is with what should be, and says so by alerts."""
+
+    def __init__(
+        self, *, alerts: Alerts, trust: ClockTrust, disk: Disk, reserve_mib: int, presenter: Presenter | None
+    ) -> None:
+        self._alerts = alerts
+        self._trust = trust
+        self._disk = disk
+        self._reserve_mib = reserve_mib
+        self._presenter = presenter
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Look once."""
+        sight = self._trust.look()
+        await self._tell(
+            "clock_unsynced",
+            None
+            if sight.quality.trusted
+            else f"The clock is {sight.quality}: orders need the birth's nonce. Check the network, or the time service.",
+        )
+        await self._tell("disk_low", await self._disk_low())
+        if self._presenter is not None:
+            await self._tell("board_dark", self._presenter.fault)
+
+    async def _disk_low(self) -> str | None:
+        try:
+            free_mib = await self._disk.free_bytes() // _MIB
+        except DiskError as error:
+            return f"The disk cannot be asked: {error}"
+        # Half the reserve: downloads stop at the reserve, so below this it is not the cache that fills the disk.
+        if free_mib >= self._reserve_mib // 2:
+            return None
+        return (
+            f"Only {free_mib // 10 * 10} MiB are free. Something other than the media cache fills the disk."
+        )
+
+    async def _tell(self, alert: str, text: str | None) -> None:
+        if text is None:
+            await self._alerts.solved(alert)
+        else:
+            await self._alerts.raised(alert, text)
