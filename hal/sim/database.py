@@ -80,6 +80,10 @@ class VirtualDatabase:
         else:
             self._broken += times
 
+    def mend(self) -> None:
+        """No ordered fault is left."""
+        self._full = self._broken = 0
+
     def corrupt(self) -> None:
         """The file is spoilt: the next power cut or `reborn` finds it so and starts afresh."""
         self._spoilt = True
@@ -115,6 +119,7 @@ class VirtualDatabase:
         other = VirtualDatabase(self._schemas, image=self.image())
         other._times_aside, other._spoilt = self._times_aside, self._spoilt
         other._find_spoilt()
+        other.slow_s, other._full, other._broken = self.slow_s, self._full, self._broken
         other._watched = self._watched
         for table, (key, column) in self._watching.items():
             other.watch(table, key=key, column=column)
@@ -122,7 +127,10 @@ class VirtualDatabase:
 
     def image(self) -> bytes | None:
         """The committed database file, or None when it is spoilt."""
-        return None if self._spoilt else self._connection.serialize()
+        if self._spoilt:
+            return None
+        empty = self._connection.execute("PRAGMA page_count").fetchone()[0] == 0
+        return b"" if empty else self._connection.serialize()
 
     def watch(self, table: str, *, key: str, column: str) -> None:
         """From now on keep every committed change of a column in `watched`; also in later lives of this database.

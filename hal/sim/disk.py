@@ -137,6 +137,10 @@ class VirtualDisk:
         """Let the next `times` operations of this name fail: "full" (only writers notice) or "io" (EIO)."""
         self._faults.append(_Fault(kind=kind, operation=operation, times=times))
 
+    def mend(self) -> None:
+        """No ordered fault is left."""
+        self._faults.clear()
+
     def fill(self, *, leave_bytes: int = 0) -> None:
         """Somebody else fills the disk; `capacity_bytes` shrinks to what is used now plus `leave_bytes`."""
         self.capacity_bytes = self.capacity_bytes - self._free() + leave_bytes
@@ -176,9 +180,11 @@ class VirtualDisk:
         if killed:
             self._platter.undone.clear()
         self.power_off()
-        return VirtualDisk(
+        other = VirtualDisk(
             clock=self.clock, capacity_bytes=self.capacity_bytes, rng=self._rng, platter=self._platter
         )
+        other.slow_s, other._faults = self.slow_s, self._faults
+        return other
 
     def left_open(self) -> tuple[str, ...]:
         """Stages neither committed nor abandoned, and readers not closed."""

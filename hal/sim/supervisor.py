@@ -32,7 +32,8 @@ class VirtualSupervisor:
         """Count it and measure the silence before it."""
         self.beats += 1
         self._measure()
-        self._last_ns = self._clock.monotonic_ns()
+        if self.stopping_ns is None:
+            self._last_ns = self._clock.monotonic_ns()
 
     def status(self, text: str) -> None:
         """Keep it with its time."""

@@ -1,0 +1,350 @@
+"""One simulated world: a node's doors, what stands behind them, and everything that happened, from one seed.
+
+A test tells a story in virtual time and then lets the world judge it:
+
+    world = World(seed=7, schemas=SCHEMAS)
+
+    async def story() -> None:
+        world.start(run_agent)              # a process on the node: `async def run_agent(hardware)`
+        world.broker.server_publish(...)
+        await asyncio.sleep(30)
+        await world.outage(dark_s=20)       # the power goes and comes; the process is started again
+
+    world.run(story())
+    world.check()                           # AssertionError naming every violation, and the seed
+
+A *process* lives from `start` (or from the world's beginning) to its end. Its doors are its own: when
+it is killed or the power goes they are dead for whatever of it still runs, and the next process gets
+new ones on the same durable state. Two clocks tell the time: `clock` is the node's (it starts again
+with each boot), `outside` is everybody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Self, TypeVar
+
+from hal.ports import Hardware
+from hal.sim import checkers
+from hal.sim.board_line import VirtualSerial
+from hal.sim.broker import VirtualBroker
+from hal.sim.checkers import AmplifierRule
+from hal.sim.clock import VirtualClock
+from hal.sim.database import VirtualDatabase
+from hal.sim.disk import VirtualDisk
+from hal.sim.loop import NS, Counter, Deadlock, Livelock, VirtualLoop, run_on
+from hal.sim.network import VirtualWeb
+from hal.sim.node import Doors, Life, Network
+from hal.sim.sign import AlphaSign
+
+T = TypeVar("T")
+
+Agent = Callable[[Hardware], Coroutine[Any, Any, Any]]
+
+_STOP_S = 90.0
+"""systemd's patience with a process that was told to stop."""
+
+_process: contextvars.ContextVar[int] = contextvars.ContextVar("process", default=0)
+"""Which process the running task belongs to; 0 is the story itself."""
+
+
+class World:
+    """See the module. `rule` tells the checkers of the amplifier's lines and times; the attributes `card`,
+    `heard`, `lines`, `serial`, `disk`, `database` and `supervisor` are those of the living process."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        schemas: Sequence[str] = (),
+        rule: AmplifierRule | None = None,
+        disk_bytes: int = 8 << 30,
+        battery: bool = True,
+        drift_ppm: float = 0.0,
+        watchdog_s: float | None = 60.0,
+    ) -> None:
+        self.seed = seed
+        self.rule = rule or AmplifierRule()
+        self.counter = Counter()
+        self.clock = VirtualClock(self.counter)
+        self.outside = VirtualClock(self.counter)
+        self.broker = VirtualBroker(self.outside, self.rng("broker"))
+        self.web_server = VirtualWeb(self.outside, self.rng("web"))
+        self.sign = AlphaSign()
+        self.disk = VirtualDisk(clock=self.clock, capacity_bytes=disk_bytes, rng=self.rng("disk"))
+        self.database = VirtualDatabase(schemas)
+        self.database.watch("ledger", key="id", column="state")
+        self.past: list[Life] = []
+        self.story: list[str] = []
+        """What befell the world, for whoever reads a violation."""
+        self.turns: list[tuple[int, int, int]] = []
+        """(from ns, to ns, precedence) of audible programmes, for a test that knows them."""
+        self._battery = battery
+        self._drift_ppm = drift_ppm
+        self._watchdog_s = watchdog_s
+        self._violations: list[str] = []
+        self._powered = True
+        self._number = 0
+        self._used = False
+        self._agent: Agent | None = None
+        self._main: asyncio.Task[Any] | None = None
+        self._tasks: dict[int, set[asyncio.Task[Any]]] = {}
+        self._runner = asyncio.Runner(loop_factory=self._make_loop)
+        self._plug()
+
+    def rng(self, name: str) -> random.Random:
+        """A generator of this world's own, the same for the same seed and name."""
+        return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a world is repeatable
+
+    # ---------------------------------------------------- running
+
+    def run(self, main: Coroutine[Any, Any, T], *, limit_s: float | None = None) -> T:
+        """Run a story to its end; then stop the process, if one lives, and note who is left.
+
+        Raises TimeoutError after `limit_s` of virtual time. Deadlock (nothing can ever happen) and
+        Livelock end this world.
+        """
+        try:
+            return run_on(self._runner, self._whole(main, limit_s))
+        except (Deadlock, Livelock):
+            self.close()
+            raise
+
+    def start(self, agent: Agent) -> asyncio.Task[Any]:
+        """Start a process on the node: `agent(hardware)`, and whatever tasks it makes."""
+        assert self._powered, "the power is off"
+        assert self._main is None or self._main.done(), "one process at a time"
+        if self._used or self._main is not None:
+            self._unplug(killed=True)
+            self._plug()
+        self._used = True
+        self._agent = agent
+        context = contextvars.copy_context()
+        context.run(_process.set, self._number)
+        self.note(f"process {self._number} starts")
+        loop = asyncio.get_running_loop()
+        self._main = loop.create_task(agent(self.hardware), name="agent", context=context)
+        return self._main
+
+    async def stop(self) -> None:
+        """Tell the process to stop, as systemd does, and see that it leaves nothing behind."""
+        main, self._main = self._main, None
+        if main is None:
+            return
+        self.note(f"process {self._number} is told to stop")
+        main.cancel()
+        await self._bury(self._number, "does not stop")
+        self.supervisor.stopping()
+        self._note_end(main)
+        self._note_left_behind()
+
+    async def crash(self, *, pause_s: float = 1.0) -> None:
+        """The process is killed (-9), and the process is started again."""
+        await self._end_hard(pause_s=pause_s, power=False)
+
+    async def outage(self, *, dark_s: float = 5.0) -> None:
+        """The power goes and comes back; the process, if one lived, is started again."""
+        await self._end_hard(pause_s=dark_s, power=True)
+
+    def power_off(self) -> None:
+        """Every door of the node is dead; the process is torn down as it unwinds."""
+        assert self._powered
+        self.note("the power goes")
+        self._powered = False
+        self._unplug(killed=False)
+        for task in self._tasks.get(self._number, set()):
+            task.cancel()
+
+    def power_on(self, *, dark_s: float = 0.0) -> None:
+        """A new boot, after `dark_s` in which nothing happens anywhere."""
+        assert not self._powered
+        self._powered = True
+        self.clock.reboot(dark_s=dark_s, battery=self._battery)
+        self.sign.power_cycle(self.outside.monotonic_ns())
+        self.note("the power comes")
+        self._plug()
+
+    def power_cut(self, *, dark_s: float = 5.0) -> None:
+        """Off and on between two runs; within a story `await outage()`."""
+        self.power_off()
+        self.power_on(dark_s=dark_s)
+
+    def close(self) -> None:
+        """End the event loop. A world that is just forgotten does it, too."""
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---------------------------------------------------- judging
+
+    def violations(self) -> list[str]:
+        """Every sentence of every checker, so far."""
+        found = list(self._violations)
+        for life in (*self.past, self._life()):
+            live, steps = checkers.amplifier_walk(life.lines, self.rule, life.end_ns)
+            wrong = steps + checkers.silent_unless_live(life.loud, live)
+            if life.supervisor.would_have_killed():
+                wrong.append(f"The watchdog heard nothing for {life.supervisor.longest_silence_s:.1f} s.")
+            found += [f"{life.name}: {sentence}" for sentence in wrong]
+        found += checkers.one_voice(self.turns)
+        found += checkers.lived_once(self.database.watched("ledger"))
+        found += self._unrecorded()
+        found += checkers.told_truly(self._told())
+        found += [
+            f"The sign minded at {v.at_ns / NS:.3f} s: {v.kind}, {v.text}." for v in self.sign.violations
+        ]
+        return found
+
+    def check(self) -> None:
+        """Raise AssertionError when anything was violated."""
+        found = self.violations()
+        if found:
+            story = "\n".join(f"  {line}" for line in self.story)
+            listed = "\n".join(f"  - {sentence}" for sentence in found)
+            raise AssertionError(f"World(seed={self.seed}) was violated:\n{listed}\nWhat befell it:\n{story}")
+
+    # ---------------------------------------------------- doors
+
+    def _plug(self) -> None:
+        """New doors for a new process, on the same durable state."""
+        self._number += 1
+        self._used = False
+        self._doors = doors = Doors(
+            clock=self.clock,
+            serial=VirtualSerial(self.outside, self.sign),
+            network=Network(self.broker, self.web_server),
+            disk=self.disk,
+            database=self.database,
+            drift_ppm=self._drift_ppm,
+            watchdog_s=self._watchdog_s,
+            seed=self.seed,
+        )
+        self.hardware = doors.hardware
+        self.heard, self.card, self.lines = doors.heard, doors.card, doors.lines
+        self.serial, self.supervisor = doors.serial, doors.supervisor
+
+    def _unplug(self, *, killed: bool) -> None:
+        """Keep what happened, and kill the doors. `killed`: only the process ends, not the machine."""
+        self.past.append(self._life())
+        self._doors.die(killed=killed)
+        self.disk = self.disk.reborn(killed=killed)
+        self.database = self.database.reborn()
+
+    def _life(self) -> Life:
+        return self._doors.life(f"{self.clock.boot_id()}, process {self._number}")
+
+    # ---------------------------------------------------- processes
+
+    def _make_loop(self) -> VirtualLoop:
+        loop = VirtualLoop(self.counter)
+        loop.set_task_factory(self._make_task)
+        return loop
+
+    def _make_task(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, /, **keywords: Any
+    ) -> asyncio.Task[Any]:
+        """A task, noted with the process that made it."""
+        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **keywords)
+        context: contextvars.Context | None = keywords.get("context")
+        number = _process.get() if context is None else context.get(_process, 0)
+        mine = self._tasks.setdefault(number, set())
+        mine.add(task)
+        task.add_done_callback(mine.discard)
+        return task
+
+    async def _whole(self, main: Coroutine[Any, Any, T], limit_s: float | None) -> T:
+        this = asyncio.current_task()
+        assert this is not None
+        this.set_name("story")
+        try:
+            async with asyncio.timeout(limit_s):
+                return await main
+        finally:
+            await self.stop()
+            self._note_left_behind()
+            left = asyncio.all_tasks() - {this}
+            self._violations += checkers.nothing_left("task", [task.get_name() for task in left])
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=_STOP_S)
+
+    async def _end_hard(self, *, pause_s: float, power: bool) -> None:
+        number, main, agent = self._number, self._main, self._agent
+        running = main is not None and not main.done()
+        self._main = None
+        if power:
+            self.power_off()
+        else:
+            self.note(f"process {number} is killed")
+            self._unplug(killed=True)
+            for task in self._tasks.get(number, set()):
+                task.cancel()
+        if main is not None and not running:
+            self._note_end(main)
+        ends_ns = self.counter.ns + int(pause_s * NS)
+        await self._bury(number, "outlives its process")
+        await asyncio.sleep(max(0, ends_ns - self.counter.ns) / NS)
+        if power:
+            self.power_on()
+        else:
+            self._plug()
+        if running:
+            assert agent is not None
+            self.start(agent)
+
+    async def _bury(self, number: int, verdict: str) -> None:
+        """Wait for a process's tasks to unwind; who does not is a violation."""
+        mine = set(self._tasks.get(number, set()))
+        if mine:
+            _, alive = await asyncio.wait(mine, timeout=_STOP_S)
+            self._violations += [f"Task {task.get_name()} {verdict}." for task in alive]
+
+    def _note_end(self, main: asyncio.Task[Any]) -> None:
+        if main.done() and not main.cancelled() and (error := main.exception()) is not None:
+            self._violations.append(f"Process {self._number} crashed: {error!r}")
+
+    def _note_left_behind(self) -> None:
+        if not self._powered:
+            return
+        found = checkers.nothing_left("file", self.disk.left_open())
+        found += [f"The line {name} was left ACTIVE." for name in self._doors.left_active()]
+        self._violations += [sentence for sentence in found if sentence not in self._violations]
+
+    def note(self, what: str) -> None:
+        """Put what befalls the world into its story, with the time."""
+        self.story.append(f"{self.counter.ns / NS:.3f} s: {what}")
+
+    # ---------------------------------------------------- what the checkers read
+
+    def _told(self) -> list[tuple[str, str, bytes]]:
+        """(order, state, payload) of every order state that the server got."""
+        told = []
+        for received in self.broker.received_on("#"):
+            if received.message.topic.endswith("/up/cmd"):
+                state = json.loads(received.message.payload)
+                told.append((str(state["id"]), str(state["state"]), received.message.payload))
+        return told
+
+    def _unrecorded(self) -> list[str]:
+        tables = {
+            name for (name,) in self.database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        if not {"ledger", "asrun"} <= tables:
+            return []
+        closed = [
+            str(order)
+            for order, state in self.database.rows("SELECT id, state FROM ledger")
+            if state in checkers.TERMINAL
+        ]
+        return checkers.one_entry_each(
+            closed, [str(order) for (order,) in self.database.rows("SELECT order_id FROM asrun")]
+        )
