@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+_STDERR: Final = 2
 _PRIORITIES: Final = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """syslog(3) priorities; below INFO it is debug, 7."""
 
@@ -34,7 +35,7 @@ def to_journal(environment: Mapping[str, str], descriptor: int) -> bool:
 def begin(level: str) -> None:
     """Log our own lines from `level`, and strangers' from WARNING, to stderr."""
     writer = logging.StreamHandler(sys.stderr)
-    if to_journal(os.environ, sys.stderr.fileno()):
+    if to_journal(os.environ, _STDERR):
         writer.setFormatter(JournalLines("%(name)s: %(message)s"))
     else:
         writer.setFormatter(
