@@ -1,0 +1,137 @@
+"""Arguments become intents, or a refusal that names the field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from edge_agent.command.messages import Timing, intent_of, read_ack, read_pending
+from edge_agent.errors import OrderRefused
+from edge_agent.model import (
+    NS,
+    BoardClear,
+    BoardShow,
+    Intent,
+    Ping,
+    Play,
+    Precedence,
+    ReasonCode,
+    SetVolume,
+    Stop,
+    type_of_verb,
+)
+from tests.command.scene import ARGS, MEDIA, an_order, ident
+
+TIMING = Timing(since_ns=5 * NS, deadline_ns=60 * NS)
+
+
+def made(verb: str, **args: Any) -> Intent:
+    return intent_of(an_order(1, verb, args=args), TIMING)
+
+
+@pytest.mark.parametrize("verb", sorted(type_of_verb))
+def test_every_verb_makes_its_intent(verb: str) -> None:
+    intent = made(verb, **ARGS[verb])
+    assert type(intent) is type_of_verb[verb]
+    assert (intent.id, intent.issuer, intent.deadline_ns) == (ident(1), "xa-vi-huong", TIMING.deadline_ns)
+
+
+def test_a_play_carries_everything_it_was_given() -> None:
+    play = made(
+        "play",
+        media=MEDIA,
+        url="https://x.vn/a b".replace(" ", "%20"),
+        volume=0,
+        zones=["a"],
+        title="Bản tin",
+    )
+    assert isinstance(play, Play)
+    assert (play.media, play.url, play.volume, play.zones, play.title) == (
+        MEDIA,
+        "https://x.vn/a%20b",
+        0,
+        ("a",),
+        "Bản tin",
+    )
+
+
+def test_a_stop_is_for_one_order_or_up_to_a_class_or_for_everything() -> None:
+    for args, target, highest in (
+        ({"order": ident(2)}, ident(2), Precedence.EMERGENCY),
+        ({"class": "routine"}, None, Precedence.ROUTINE),
+        ({}, None, Precedence.EMERGENCY),
+    ):
+        stop = made("stop", **args)
+        assert isinstance(stop, Stop)
+        assert (stop.target, stop.highest) == (target, highest)
+
+
+def test_a_notice_counts_from_when_it_was_accepted() -> None:
+    notice = made("board_show", text="Họp", ttl_s=10)
+    assert isinstance(notice, BoardShow)
+    assert notice.until_ns == 15 * NS
+    hour = made("board_show", text="Họp")
+    assert isinstance(hour, BoardShow)
+    assert hour.until_ns == 3605 * NS
+
+
+def test_the_rest() -> None:
+    assert isinstance(made("ping"), Ping)
+    volume = made("volume", volume=100)
+    assert isinstance(volume, SetVolume)
+    assert volume.volume == 100
+    clear = made("board_clear", order=ident(9))
+    assert isinstance(clear, BoardClear)
+    assert clear.target == ident(9)
+
+
+@pytest.mark.parametrize(
+    ("verb", "args", "named"),
+    [
+        ("play", {}, "media"),
+        ("play", {"media": "a" * 64}, "media"),
+        ("play", {"media": MEDIA.upper()}, "media"),
+        ("play", {"media": MEDIA + "\n"}, "media"),
+        ("play", {"media": MEDIA, "url": "file:///etc/passwd"}, "url"),
+        ("play", {"media": MEDIA, "url": "http://"}, "url"),
+        ("play", {"media": MEDIA, "url": "http://x/\r\nHost: y"}, "url"),
+        ("play", {"media": MEDIA, "url": "http://x/" + "a" * 2048}, "url"),
+        ("play", {"media": MEDIA, "volume": 101}, "volume"),
+        ("play", {"media": MEDIA, "volume": "70"}, "volume"),
+        ("play", {"media": MEDIA, "zones": ["a"] * 17}, "zones"),
+        ("play", {"media": MEDIA, "zone": "a"}, "zone"),
+        ("stop", {"order": ident(1), "class": "routine"}, "order"),
+        ("stop", {"class": "all"}, "class"),
+        ("board_show", {"text": ""}, "text"),
+        ("board_show", {"text": "a", "ttl_s": 7 * 86400 + 1}, "ttl_s"),
+        ("board_clear", {"order": 5}, "order"),
+        ("volume", {}, "volume"),
+        ("volume", {"volume": True}, "volume"),
+        ("ping", {"loud": 1}, "loud"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(verb: str, args: dict[str, Any], named: str) -> None:
+    with pytest.raises(OrderRefused) as caught:
+        made(verb, **args)
+    assert caught.value.code is ReasonCode.BAD_ARGS
+    assert named in caught.value.text
+    assert verb in caught.value.text
+
+
+def test_an_acknowledgement_says_up_to_where() -> None:
+    assert read_ack(b'{"upto": 17}').upto == 17
+    assert read_ack(b'{"upto": 17, "log": "1a2b"}').log == "1a2b"
+    for blob in (b"", b"17", b'{"upto": -1}', b'{"upto": "x"}', b"[" * 100):
+        with pytest.raises(OrderRefused):
+            read_ack(blob)
+
+
+def test_pending_orders_come_as_whole_envelopes() -> None:
+    envelopes = [{"payloadType": "x"}, {"payloadType": "y"}]
+    blobs = read_pending(json.dumps({"orders": envelopes}).encode())
+    assert [json.loads(blob) for blob in blobs] == envelopes
+    for blob in (b"{}", b'{"orders": 1}', b'{"orders": [' + b"1," * 300 + b"1]}"):
+        with pytest.raises(OrderRefused):
+            read_pending(blob)
