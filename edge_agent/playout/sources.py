@@ -31,6 +31,8 @@ BLOCK_FRAMES = RATE_HZ // 2
 BAD_IN_A_ROW = 400
 """So many undecodable packets one after another (about 10 s) end a programme."""
 _DEMUXERS = "aac,aiff,flac,matroska,webm,mov,mp4,m4a,mp3,ogg,wav,w64"
+_LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""Titles that are not UTF-8 are no reason to refuse a programme; since PyAV 19 they never are."""
 _NOT_AUDIO = "The file is not audio that can be played ({why}); send MP3, AAC, Ogg, FLAC or WAV."
 
 
@@ -67,17 +69,16 @@ class Decoder:
         self._resampler: Any = None
         self._form: tuple[int, str, str] | None = None
         try:
-            self._container = av.open(
-                reader, mode="r", metadata_errors="ignore", options={"format_whitelist": _DEMUXERS}
-            )
+            self._container = av.open(reader, mode="r", options={"format_whitelist": _DEMUXERS}, **_LENIENT)
             if not self._container.streams.audio:
                 raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why="it has no sound track"))
             self._stream = self._container.streams.audio[0]
+            self._packets: Iterator[Any] = self._container.demux(self._stream)
             self.codec: str = self._stream.codec_context.name
         except MediaRefused:
             self.close()
             raise
-        except (OSError, ValueError, LookupError) as error:  # all of av.error's are one of these
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             self.close()
             raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why=_sentence(error))) from error
         self._frames = self._decoded()
@@ -101,10 +102,10 @@ class Decoder:
             while count < frames and (part := next(self._frames, None)) is not None:
                 parts.append(part)
                 count += part.size
-        except MediaRefused as error:
-            self._broken = error  # what was decoded before it is still played
+        except (MediaRefused, av.error.FFmpegError) as error:
+            self._broken = _refusal(error)  # what was decoded before it is still played
             if not parts:
-                raise
+                raise self._broken from error
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def close(self) -> None:
@@ -137,23 +138,33 @@ class Decoder:
 
     def _audio(self) -> Iterator[Any]:
         """The file's frames; what cannot be decoded is counted and left out."""
-        packets = self._container.demux(self._stream)
-        while True:
+        while (packet := self._next_packet()) is not None:
             try:
-                packet = next(packets)
                 decoded = packet.decode()
-            except (StopIteration, av.error.EOFError):
+            except av.error.EOFError:
                 return
-            except (av.error.InvalidDataError, ValueError) as error:
+            except (av.error.FFmpegError, ValueError) as error:  # the decoder's complaint, of whatever kind
                 self._count_bad(error)
                 continue
-            except OSError as error:
-                raise MediaRefused(
-                    ReasonCode.NO_MEDIA, f"The file cannot be read further ({_sentence(error)})."
-                ) from error
             if decoded:
                 self._bad_in_a_row = 0
             yield from decoded
+
+    def _next_packet(self) -> Any:
+        """The next piece of the sound track, or None at the end."""
+        while True:
+            try:
+                return next(self._packets, None)
+            except av.error.EOFError:
+                return None
+            except (av.error.InvalidDataError, ValueError) as error:
+                self._count_bad(error)
+                self._packets = self._container.demux(self._stream)  # a generator that has raised is over
+            except (av.error.FFmpegError, OSError) as error:
+                why = _sentence(error)
+                raise MediaRefused(
+                    ReasonCode.NO_MEDIA, f"The file cannot be read further ({why})."
+                ) from error
 
     def _count_bad(self, error: Exception) -> None:
         if self.bad_packets == 0:
@@ -238,6 +249,12 @@ async def open_media(reader: BinaryIO, gain_db: float) -> MediaSource:
             opening.result()[0].close()
         raise
     return MediaSource(decoder, first, gain_db)
+
+
+def _refusal(error: Exception) -> MediaRefused:
+    if isinstance(error, MediaRefused):
+        return error
+    return MediaRefused(ReasonCode.NO_MEDIA, f"The programme cannot be decoded further ({_sentence(error)}).")
 
 
 def _sentence(error: Exception) -> str:

@@ -109,6 +109,23 @@ def test_cover_art_is_left_out() -> None:
     assert decoded(song).size == pytest.approx(RATE_HZ, abs=3200)
 
 
+def test_a_title_that_is_not_utf_8_is_no_reason_to_refuse() -> None:
+    song = media.encoded(
+        media.tone(1.0, rate_hz=44_100)[None], container="mp3", codec="libmp3lame", rate_hz=44_100
+    )
+    comment = b"title=" + "Thông báo".encode("utf-16-le") + b"\xff\xfe\x80"
+    flac = media.encoded(
+        media.tone(1.0)[None], container="flac", codec="flac", rate_hz=RATE_HZ, bit_rate=None
+    )
+    tags = (
+        (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + len(comment).to_bytes(4, "little") + comment
+    )
+    block = b"\x04" + len(tags).to_bytes(3, "big") + tags
+    tagged = flac[:42].replace(b"\x80\x00\x00\x22", b"\x00\x00\x00\x22") + block + flac[42:]
+    assert decoded(tagged).size == RATE_HZ
+    assert decoded(song + b"TAG" + b"\xe1\xba\xff" * 41 + b"\x00\x00").size >= RATE_HZ - 3200
+
+
 def test_a_change_of_rate_and_channels_in_mid_stream_is_followed() -> None:
     first = media.encoded(
         media.tone(1.0, rate_hz=44_100)[None], container="mp3", codec="libmp3lame", rate_hz=44_100
