@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import termios
 from typing import TYPE_CHECKING, Any
 
 from hal.errors import SerialError
@@ -78,6 +79,7 @@ class DeviceLink:
         self._port: Any = port
         self._fd: int = port.fileno()
         os.set_blocking(self._fd, False)
+        _empty_is_no_end(self._fd)
         self._path = path
         self._clock = clock
         bits = 1 + settings.data_bits + (settings.parity != "none") + settings.stop_bits
@@ -144,6 +146,13 @@ class DeviceLink:
 
     def _lost(self, why: object) -> SerialError:
         return SerialError(f"The serial port {self._path} has failed ({why}). Is its cable still plugged in?")
+
+
+def _empty_is_no_end(fd: int) -> None:
+    """pyserial sets VMIN 0, where a read of nothing looks like the end of the file; with VMIN 1 it is EAGAIN."""
+    attributes = termios.tcgetattr(fd)
+    attributes[6][termios.VMIN] = 1
+    termios.tcsetattr(fd, termios.TCSANOW, attributes)
 
 
 def _close_late(opening: asyncio.Future[serial.Serial]) -> None:
