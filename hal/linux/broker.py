@@ -60,13 +60,17 @@ class MqttBroker:
 
         assert connect.keepalive_s > 0, "without a keepalive a half-open connection is never noticed"
         sock = await self._socket(connect)
-        session = MqttSession(
-            connect=connect,
-            sock=sock,
-            username=self._username,
-            password=self._password,
-            max_packet_bytes=self._max_packet_bytes,
-        )
+        try:
+            session = MqttSession(
+                connect=connect,
+                sock=sock,
+                username=self._username,
+                password=self._password,
+                max_packet_bytes=self._max_packet_bytes,
+            )
+        except BaseException:
+            sock.close()
+            raise
         try:
             await session.open(timeout_s=self._connect_timeout_s)
             yield session

@@ -44,7 +44,7 @@ _SILENCE = 0x8D
 _PACKET_TOO_LARGE = 0x95
 _MAX_INFLIGHT = 20
 _QOS0_ROOM = 64
-"""How many deliveries at QoS 0, which no Receive Maximum bounds, may wait beside those at QoS 1."""
+"""While so many deliveries wait, one at QoS 0, which no Receive Maximum bounds, is dropped and counted."""
 
 _SILENT = logging.Logger("hal.linux.mqtt.silent", level=logging.CRITICAL + 1)  # noqa: LOG001 - in no tree, on purpose
 
@@ -232,10 +232,6 @@ class MqttSession(aiomqtt.Client):
                 f"The broker closed the connection before CONNACK: {self._ended.result()}."
             )
         self._accepted.result()
-        if self._ended.done():
-            raise BrokerUnreachable(
-                f"The broker closed the connection after CONNACK: {self._ended.result()}."
-            )
         self._keeping = self._loop.create_task(self._keep_alive(), name="mqtt keepalive")
 
     async def close(self, *, timeout_s: float) -> None:
@@ -355,7 +351,7 @@ class MqttSession(aiomqtt.Client):
             correlation=getattr(properties, "CorrelationData", None),
         )
         if delivery.qos == 0:
-            if not self._inflow.put(delivery):
+            if len(self._inflow) >= _QOS0_ROOM or not self._inflow.put(delivery):
                 self._overrun += 1
             return
         assert delivery.qos == 1, "QoS 2 was never granted"

@@ -168,6 +168,8 @@ class VirtualBroker:
 
     async def _close(self, session: VirtualSession) -> None:
         """DISCONNECT goes up behind everything else; a silent network is not waited for."""
+        if session.over:
+            return
         heard = asyncio.Event()
         session.link.up.put(partial(self.hear_disconnect, session, heard))
         session.end("the session was closed on this side")
@@ -177,6 +179,8 @@ class VirtualBroker:
 
     def _drop(self, session: VirtualSession) -> None:
         """The socket closes: what was written still arrives, then the end without DISCONNECT."""
+        if session.over:
+            return
         session.end("the connection was dropped on this side")
         if not session.link.up.silent:
             session.link.up.flush()
@@ -353,17 +357,17 @@ class VirtualBroker:
             self._send(memory, packet_id, waiting, duplicate=True)
         self._pump(memory)
 
-    def _lose(self, session: VirtualSession) -> None:
-        """The broker notices that a connection is gone without DISCONNECT."""
+    def _lose(self, session: VirtualSession, *, at_ns: int | None = None) -> None:
+        """The broker notices that a connection is gone without DISCONNECT, now or (looked at late) before."""
         memory = self._of(session)
         session.link.cut()
         if memory is not None:
-            self._part(memory, will=True)
+            self._part(memory, will=True, at_ns=at_ns)
 
-    def _part(self, memory: _Memory, *, will: bool) -> None:
+    def _part(self, memory: _Memory, *, will: bool, at_ns: int | None = None) -> None:
         connect = memory.connect
         assert connect is not None
-        now_ns = self._clock.monotonic_ns()
+        now_ns = self._clock.monotonic_ns() if at_ns is None else at_ns
         memory.session = memory.lost_due_ns = None
         memory.ends_ns = now_ns + connect.session_expiry_s * _NS
         if will and connect.will is not None:
@@ -404,7 +408,7 @@ class VirtualBroker:
         for memory in list(self._memories.values()):
             if memory.session is not None:
                 if memory.lost_due_ns is not None and memory.lost_due_ns <= now_ns:
-                    self._lose(memory.session)
+                    self._lose(memory.session, at_ns=memory.lost_due_ns)
                 continue
             if memory.will_due_ns is not None and memory.will_due_ns <= now_ns:
                 self._publish_will(memory)

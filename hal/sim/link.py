@@ -156,7 +156,8 @@ class VirtualSession:
         """A PUBLISH has arrived."""
         self._received += len(delivery.topic) + len(delivery.payload) + _FRAMING
         if delivery.qos == 0:
-            self._inflow.put(delivery)
+            if len(self._inflow) < _QOS0_ROOM:
+                self._inflow.put(delivery)
             return
         assert len(self._unacknowledged) < self.link.connect.receive_maximum, (
             "the virtual broker sends too much"

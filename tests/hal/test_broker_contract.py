@@ -488,7 +488,7 @@ def test_a_crash_publishes_the_will_after_its_delay_and_a_farewell_does_not(benc
                 assert await nothing_comes(server, within_s=0.5)
                 (got,) = await take(server, 1)
                 assert got.topic == "t/crashed"
-                assert await nothing_comes(server, within_s=1.5), "no will of who came back or said goodbye"
+                assert await nothing_comes(server, within_s=1.2), "no will of who came back or said goodbye"
 
     bench.run(main)
 
