@@ -54,7 +54,7 @@ KINDS: Mapping[str, tuple[Act, Act]] = {
     "database slow": _sets("database", "slow_s", 0.2, 0.0),
     "sign dark": _sets("sign", "dark", value=True, rest=False),
     "sign silent": _sets("sign", "silent", value=True, rest=False),
-    "sign restarts": (lambda world: world.sign.power_cycle(world.outside.monotonic_ns()), _nothing),
+    "sign restarts": (lambda world: world.restart_sign(), _nothing),
     "serial missing": _sets("serial", "missing", value=True, rest=False),
     "clock ahead": (lambda world: world.clock.step(3_600), lambda world: world.clock.step(-3_600)),
     "clock behind": (lambda world: world.clock.step(-3_600), lambda world: world.clock.step(3_600)),

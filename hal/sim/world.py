@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Self, TypeVar
@@ -36,6 +35,7 @@ from hal.sim.checkers import AmplifierRule
 from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
 from hal.sim.disk import VirtualDisk
+from hal.sim.judge import judge
 from hal.sim.loop import NS, Counter, Deadlock, Livelock, VirtualLoop, run_on
 from hal.sim.network import VirtualWeb
 from hal.sim.node import Doors, Life, Network
@@ -81,16 +81,23 @@ class World:
         self.past: list[Life] = []
         self.story: list[str] = []
         """What befell the world, for whoever reads a violation."""
+        self.ended: list[str] = []
+        """How processes that are started again ended by themselves."""
+        self.sign_restarts: list[int] = []
+        """When the sign lost its power, in the outside's ns."""
+        self.noted: list[str] = []
+        """Violations that were seen as they happened."""
         self.turns: list[tuple[int, int, int]] = []
         """(from ns, to ns, precedence) of audible programmes, for a test that knows them."""
         self._battery = battery
         self._drift_ppm = drift_ppm
         self._watchdog_s = watchdog_s
-        self._violations: list[str] = []
         self._powered = True
         self._number = 0
         self._used = False
         self._agent: Agent | None = None
+        self._restart_s: float | None = None
+        self._systemd: asyncio.Task[None] | None = None
         self._main: asyncio.Task[Any] | None = None
         self._tasks: dict[int, set[asyncio.Task[Any]]] = {}
         self._runner = asyncio.Runner(loop_factory=self._make_loop)
@@ -114,32 +121,33 @@ class World:
             self.close()
             raise
 
-    def start(self, agent: Agent) -> asyncio.Task[Any]:
-        """Start a process on the node: `agent(hardware)`, and whatever tasks it makes."""
+    def start(self, agent: Agent, *, restart_s: float | None = None) -> asyncio.Task[Any]:
+        """Start a process on the node: `agent(hardware)`, and whatever tasks it makes.
+
+        With `restart_s` it is started again so long after it ends by itself, as systemd would; how it
+        ended is then kept in `ended`, for the test to judge. Without, ending with an error is a violation.
+        """
         assert self._powered, "the power is off"
         assert self._main is None or self._main.done(), "one process at a time"
-        if self._used or self._main is not None:
-            self._unplug(killed=True)
-            self._plug()
-        self._used = True
-        self._agent = agent
-        context = contextvars.copy_context()
-        context.run(_process.set, self._number)
-        self.note(f"process {self._number} starts")
-        loop = asyncio.get_running_loop()
-        self._main = loop.create_task(agent(self.hardware), name="agent", context=context)
-        return self._main
+        self._agent, self._restart_s = agent, restart_s
+        main = self._begin(agent)
+        if restart_s is not None:
+            self._systemd = asyncio.create_task(self._restart(agent, restart_s), name="systemd")
+        return main
 
     async def stop(self) -> None:
         """Tell the process to stop, as systemd does, and see that it leaves nothing behind."""
+        self._dismiss()
         main, self._main = self._main, None
         if main is None:
             return
-        self.note(f"process {self._number} is told to stop")
-        main.cancel()
+        if not main.done():
+            self.note(f"process {self._number} is told to stop")
+            main.cancel()
         await self._bury(self._number, "does not stop")
         self.supervisor.stopping()
-        self._note_end(main)
+        if self._restart_s is None:
+            self._note_end(main)
         self._note_left_behind()
 
     async def crash(self, *, pause_s: float = 1.0) -> None:
@@ -156,15 +164,15 @@ class World:
         self.note("the power goes")
         self._powered = False
         self._unplug(killed=False)
-        for task in self._tasks.get(self._number, set()):
-            task.cancel()
+        self._dismiss()
+        self._cancel(self._number)
 
     def power_on(self, *, dark_s: float = 0.0) -> None:
         """A new boot, after `dark_s` in which nothing happens anywhere."""
         assert not self._powered
         self._powered = True
         self.clock.reboot(dark_s=dark_s, battery=self._battery)
-        self.sign.power_cycle(self.outside.monotonic_ns())
+        self.restart_sign()
         self.note("the power comes")
         self._plug()
 
@@ -172,6 +180,11 @@ class World:
         """Off and on between two runs; within a story `await outage()`."""
         self.power_off()
         self.power_on(dark_s=dark_s)
+
+    def restart_sign(self) -> None:
+        """The sign alone loses its power for a moment, and forgets everything."""
+        self.sign_restarts.append(self.outside.monotonic_ns())
+        self.sign.power_cycle(self.sign_restarts[-1])
 
     def close(self) -> None:
         """End the event loop. A world that is just forgotten does it, too."""
@@ -187,21 +200,11 @@ class World:
 
     def violations(self) -> list[str]:
         """Every sentence of every checker, so far."""
-        found = list(self._violations)
-        for life in (*self.past, self._life()):
-            live, steps = checkers.amplifier_walk(life.lines, self.rule, life.end_ns)
-            wrong = steps + checkers.silent_unless_live(life.loud, live)
-            if life.supervisor.would_have_killed():
-                wrong.append(f"The watchdog heard nothing for {life.supervisor.longest_silence_s:.1f} s.")
-            found += [f"{life.name}: {sentence}" for sentence in wrong]
-        found += checkers.one_voice(self.turns)
-        found += checkers.lived_once(self.database.watched("ledger"))
-        found += self._unrecorded()
-        found += checkers.told_truly(self._told())
-        found += [
-            f"The sign minded at {v.at_ns / NS:.3f} s: {v.kind}, {v.text}." for v in self.sign.violations
-        ]
-        return found
+        return judge(self)
+
+    def lives(self) -> tuple[Life, ...]:
+        """What each process has done, the living one last."""
+        return (*self.past, self._life())
 
     def check(self) -> None:
         """Raise AssertionError when anything was violated."""
@@ -270,24 +273,60 @@ class World:
         finally:
             await self.stop()
             self._note_left_behind()
+            await asyncio.sleep(0)
             left = asyncio.all_tasks() - {this}
-            self._violations += checkers.nothing_left("task", [task.get_name() for task in left])
+            self.noted += checkers.nothing_left("task", [task.get_name() for task in left])
             for task in left:
                 task.cancel()
             if left:
                 await asyncio.wait(left, timeout=_STOP_S)
 
+    def _begin(self, agent: Agent) -> asyncio.Task[Any]:
+        """A new process, on new doors unless nobody has used these."""
+        if self._used:
+            self._unplug(killed=True)
+            self._cancel(self._number)
+            self._plug()
+        self._used = True
+        context = contextvars.copy_context()
+        context.run(_process.set, self._number)
+        self.note(f"process {self._number} starts")
+        loop = asyncio.get_running_loop()
+        self._main = loop.create_task(agent(self.hardware), name="agent", context=context)
+        return self._main
+
+    async def _restart(self, agent: Agent, restart_s: float) -> None:
+        """What systemd does with Restart=always."""
+        while (main := self._main) is not None:
+            await asyncio.wait((main,))
+            if main is not self._main or main.cancelled():
+                return
+            how = "in order" if main.exception() is None else repr(main.exception())
+            self.ended.append(how)
+            self.note(f"process {self._number} ended by itself: {how}")
+            await asyncio.sleep(restart_s)
+            self._begin(agent)
+
+    def _dismiss(self) -> None:
+        if self._systemd is not None:
+            self._systemd.cancel()
+            self._systemd = None
+
+    def _cancel(self, number: int) -> None:
+        for task in self._tasks.get(number, set()):
+            task.cancel()
+
     async def _end_hard(self, *, pause_s: float, power: bool) -> None:
-        number, main, agent = self._number, self._main, self._agent
-        running = main is not None and not main.done()
+        number, main, agent, restart_s = self._number, self._main, self._agent, self._restart_s
+        running = main is not None and (restart_s is not None or not main.done())
+        self._dismiss()
         self._main = None
         if power:
             self.power_off()
         else:
             self.note(f"process {number} is killed")
             self._unplug(killed=True)
-            for task in self._tasks.get(number, set()):
-                task.cancel()
+            self._cancel(number)
         if main is not None and not running:
             self._note_end(main)
         ends_ns = self.counter.ns + int(pause_s * NS)
@@ -299,52 +338,26 @@ class World:
             self._plug()
         if running:
             assert agent is not None
-            self.start(agent)
+            self.start(agent, restart_s=restart_s)
 
     async def _bury(self, number: int, verdict: str) -> None:
         """Wait for a process's tasks to unwind; who does not is a violation."""
         mine = set(self._tasks.get(number, set()))
         if mine:
             _, alive = await asyncio.wait(mine, timeout=_STOP_S)
-            self._violations += [f"Task {task.get_name()} {verdict}." for task in alive]
+            self.noted += [f"Task {task.get_name()} {verdict}." for task in alive]
 
     def _note_end(self, main: asyncio.Task[Any]) -> None:
         if main.done() and not main.cancelled() and (error := main.exception()) is not None:
-            self._violations.append(f"Process {self._number} crashed: {error!r}")
+            self.noted.append(f"Process {self._number} crashed: {error!r}")
 
     def _note_left_behind(self) -> None:
         if not self._powered:
             return
         found = checkers.nothing_left("file", self.disk.left_open())
         found += [f"The line {name} was left ACTIVE." for name in self._doors.left_active()]
-        self._violations += [sentence for sentence in found if sentence not in self._violations]
+        self.noted += [sentence for sentence in found if sentence not in self.noted]
 
     def note(self, what: str) -> None:
         """Put what befalls the world into its story, with the time."""
         self.story.append(f"{self.counter.ns / NS:.3f} s: {what}")
-
-    # ---------------------------------------------------- what the checkers read
-
-    def _told(self) -> list[tuple[str, str, bytes]]:
-        """(order, state, payload) of every order state that the server got."""
-        told = []
-        for received in self.broker.received_on("#"):
-            if received.message.topic.endswith("/up/cmd"):
-                state = json.loads(received.message.payload)
-                told.append((str(state["id"]), str(state["state"]), received.message.payload))
-        return told
-
-    def _unrecorded(self) -> list[str]:
-        tables = {
-            name for (name,) in self.database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        if not {"ledger", "asrun"} <= tables:
-            return []
-        closed = [
-            str(order)
-            for order, state in self.database.rows("SELECT id, state FROM ledger")
-            if state in checkers.TERMINAL
-        ]
-        return checkers.one_entry_each(
-            closed, [str(order) for (order,) in self.database.rows("SELECT order_id FROM asrun")]
-        )

@@ -11,17 +11,13 @@ import numpy as np
 import pytest
 
 from hal.errors import BrokerError, BrokerUnreachable, DatabaseError, DiskError, SoundMissing, WebUnreachable
-from hal.ports import Connect, Hardware, LineSpec, Message
+from hal.ports import Connect, Hardware, Message
 from hal.sim import faults
-from hal.sim.checkers import AmplifierRule
 from hal.sim.faults import Fault
 from hal.sim.loop import NS, Deadlock
 from hal.sim.world import World
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS step (number INTEGER PRIMARY KEY, boot TEXT);"
-LEDGER = "CREATE TABLE IF NOT EXISTS ledger (id TEXT PRIMARY KEY, state TEXT NOT NULL);"
-ASRUN = "CREATE TABLE IF NOT EXISTS asrun (number INTEGER PRIMARY KEY, order_id TEXT NOT NULL, entry TEXT);"
-POWER = LineSpec(name="amplifier_power", chip=0, offset=17)
 TONE = np.full(48_000, 0.25, dtype=np.float32)
 WILL = Message(topic="pa/v1/thon-3/up/state", payload=b'{"state":"lost"}', retain=True)
 CONNECT = Connect(client_id="thon-3", keepalive_s=30, will=WILL, will_delay_s=45)
@@ -29,7 +25,7 @@ CONNECT = Connect(client_id="thon-3", keepalive_s=30, will=WILL, will_delay_s=45
 
 @pytest.fixture
 def world() -> World:
-    return World(seed=1, schemas=(SCHEMA, LEDGER, ASRUN))
+    return World(seed=1, schemas=(SCHEMA,))
 
 
 async def steps(hardware: Hardware) -> None:
@@ -172,6 +168,37 @@ def test_a_power_cut_between_two_runs(world: World) -> None:
     assert world.outside.monotonic_ns() == world.counter.ns
 
 
+def test_a_process_may_be_stopped_and_started_again_on_the_same_disk(world: World) -> None:
+    async def story() -> None:
+        for _ in range(3):
+            world.start(steps)
+            await asyncio.sleep(1.5)
+            await world.stop()
+
+    world.run(story())
+    assert world.database.rows("SELECT count(*), count(DISTINCT boot) FROM step") == [(6, 1)]
+    assert len(world.past) == 2
+    world.check()
+
+
+def test_systemd_starts_again_what_ends_by_itself(world: World) -> None:
+    async def agent(hardware: Hardware) -> None:
+        await asyncio.sleep(1)
+        await hardware.database.run(partial(execute, "INSERT INTO step (boot) VALUES ('x')"))
+        raise LookupError("no such thing")
+
+    async def story() -> None:
+        world.start(agent, restart_s=9)
+        await asyncio.sleep(25)
+        await world.outage(dark_s=5)
+        await asyncio.sleep(2)
+
+    world.run(story())
+    assert world.ended == ["LookupError('no such thing')"] * 4
+    assert world.database.rows("SELECT count(*) FROM step") == [(4,)]
+    world.check()
+
+
 def test_every_old_door_is_dead_after_an_outage(world: World) -> None:
     async def story() -> None:
         old = world.hardware
@@ -241,171 +268,6 @@ def test_the_broker_learns_of_a_crash_at_once(world: World) -> None:
 
     world.run(story())
     assert wills(world) == [10 + 5 + 45]
-
-
-# ---------------------------------------------------------------- judgement
-
-
-def violations(world: World) -> str:
-    return "\n".join(world.violations())
-
-
-def test_sound_into_an_amplifier_that_is_off_is_found(world: World) -> None:
-    async def agent(hardware: Hardware) -> None:
-        hardware.lines.output(POWER)
-        await play(hardware)
-
-    async def story() -> None:
-        await world.start(agent)
-
-    world.run(story())
-    assert "boot-1, process 1: At 10.0" in violations(world)
-    assert "while the amplifier was not LIVE" in violations(world)
-
-
-def test_sound_that_a_power_cut_ended_is_judged_until_then() -> None:
-    world = World(seed=1, rule=AmplifierRule(settle_s=0))
-
-    async def agent(hardware: Hardware) -> None:
-        hardware.lines.output(POWER).set(active=True)
-        await play(hardware)
-
-    async def story() -> None:
-        world.start(agent)
-        await asyncio.sleep(0.5)
-        await world.outage(dark_s=5)
-        await asyncio.sleep(0.5)
-
-    world.run(story())
-
-    assert world.past[0].loud[0][1] - world.past[0].loud[0][0] == pytest.approx(0.5 * NS, abs=2_000_000)
-    assert violations(world) == "The line amplifier_power was left ACTIVE."
-
-
-def test_what_a_process_leaves_behind_is_found(world: World) -> None:
-    left: list[object] = []
-
-    async def agent(hardware: Hardware) -> None:
-        hardware.lines.output(POWER).set(active=True)
-        left.append(asyncio.create_task(asyncio.sleep(1_000), name="forgotten"))
-        left.append(await hardware.disk.stage())
-        await hardware.disk.write_atomic("media/x", b"x")
-        left.append(hardware.disk.open_read("media/x"))
-
-    async def story() -> None:
-        await world.start(agent)
-        left.append(asyncio.create_task(asyncio.sleep(1_000), name="lost"))
-
-    world.run(story())
-    assert world.violations() == [
-        "Task forgotten does not stop.",
-        "The file a staged file was left behind.",
-        "The file media/x was left behind.",
-        "The line amplifier_power was left ACTIVE.",
-        "The task forgotten was left behind.",
-        "The task lost was left behind.",
-    ]
-
-
-def test_a_process_may_be_stopped_and_started_again_on_the_same_disk(world: World) -> None:
-    async def story() -> None:
-        for _ in range(3):
-            world.start(steps)
-            await asyncio.sleep(1.5)
-            await world.stop()
-
-    world.run(story())
-    assert world.database.rows("SELECT count(*), count(DISTINCT boot) FROM step") == [(6, 1)]
-    assert len(world.past) == 2
-    world.check()
-
-
-def test_a_process_that_crashes_is_found(world: World) -> None:
-    async def agent(_: Hardware) -> None:
-        raise LookupError("no such thing")
-
-    async def story() -> None:
-        world.start(agent)
-        await asyncio.sleep(5)
-
-    world.run(story())
-    assert violations(world) == "Process 1 crashed: LookupError('no such thing')"
-
-
-def test_a_process_that_forgets_the_watchdog_is_found(world: World) -> None:
-    async def agent(hardware: Hardware) -> None:
-        hardware.supervisor.ready()
-        await asyncio.sleep(300)
-
-    async def story() -> None:
-        world.start(agent)
-        await asyncio.sleep(100)
-
-    world.run(story())
-    assert violations(world) == "boot-1, process 1: The watchdog heard nothing for 100.0 s."
-
-
-def test_an_order_without_an_entry_and_one_that_ran_twice_are_found(world: World) -> None:
-    async def agent(hardware: Hardware) -> None:
-        for statement in (
-            "INSERT INTO ledger VALUES ('a', 'received')",
-            "UPDATE ledger SET state = 'executing'",
-            "UPDATE ledger SET state = 'waiting'",
-            "UPDATE ledger SET state = 'executing'",
-            "UPDATE ledger SET state = 'successful'",
-        ):
-            await hardware.database.run(partial(execute, statement))
-
-    async def story() -> None:
-        await world.start(agent)
-
-    world.run(story())
-    assert world.violations() == [
-        "Order a was executed twice.",
-        "Request a has ended and has no as-run entry.",
-    ]
-
-
-def test_the_server_is_listened_to(world: World) -> None:
-    async def agent(hardware: Hardware) -> None:
-        async with hardware.broker.session(CONNECT) as session:
-            for state in ("successful", "failed"):
-                payload = b'{"id":"a","state":"%s"}' % state.encode()
-                await session.publish(Message(topic="pa/v1/thon-3/up/cmd", payload=payload))
-
-    async def story() -> None:
-        await world.start(agent)
-
-    world.run(story())
-    assert violations(world) == "The server was told that order a is successful, and then that it is failed."
-
-
-def test_a_sign_that_minds_is_heard(world: World) -> None:
-    async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
-        await link.write(b"\0\0\x01Z00\x02AA\x04")
-        link.close()
-
-    async def story() -> None:
-        await world.start(agent)
-
-    world.run(story())
-    assert "The sign minded at 10." in violations(world)
-
-
-def test_a_check_names_the_seed_and_what_befell(world: World) -> None:
-    async def story() -> None:
-        world.start(steps)
-        await world.outage(dark_s=2)
-        await asyncio.sleep(1)
-        world.turns += [(0, 2 * NS, 0), (NS, 3 * NS, 2)]
-
-    world.run(story())
-    with pytest.raises(
-        AssertionError, match=r"(?s)World\(seed=1\).*Classes 0 and 2.*the power goes.*the power comes"
-    ):
-        world.check()
 
 
 # ---------------------------------------------------------------- faults

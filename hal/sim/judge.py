@@ -1,0 +1,65 @@
+"""Runs every checker over what a world kept."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hal.sim import checkers
+
+if TYPE_CHECKING:
+    from hal.sim.world import World
+
+NS = 1_000_000_000
+
+_UNAWARE_NS = 1000 * NS
+"""A board is audited, or written again, every 15 min: so long a node may not know that it has forgotten."""
+
+
+def judge(world: World) -> list[str]:
+    """Every violation, as a sentence."""
+    found = list(world.noted)
+    for life in world.lives():
+        live, steps = checkers.amplifier_walk(life.lines, world.rule, life.end_ns)
+        wrong = steps + checkers.silent_unless_live(life.loud, live)
+        if life.supervisor.would_have_killed():
+            wrong.append(f"The watchdog heard nothing for {life.supervisor.longest_silence_s:.1f} s.")
+        found += [f"{life.name}: {sentence}" for sentence in wrong]
+    found += checkers.one_voice(world.turns)
+    found += checkers.lived_once(world.database.watched("ledger"))
+    found += _unrecorded(world)
+    found += checkers.told_truly(_told(world))
+    return found + _minded(world)
+
+
+def _told(world: World) -> list[tuple[str, str, bytes]]:
+    """(order, state, payload) of every order state that the server got."""
+    told = []
+    for received in world.broker.server_received:
+        if received.message.topic.endswith("/up/cmd"):
+            state = json.loads(received.message.payload)
+            told.append((str(state["id"]), str(state["state"]), received.message.payload))
+    return told
+
+
+def _unrecorded(world: World) -> list[str]:
+    """Closed orders without their one as-run entry, in a world whose database has both tables."""
+    tables = {name for (name,) in world.database.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"ledger", "asrun"} <= tables:
+        return []
+    orders = world.database.rows("SELECT id, state FROM ledger")
+    closed = [str(order) for order, state in orders if state in checkers.TERMINAL]
+    return checkers.one_entry_each(
+        closed, [str(order) for (order,) in world.database.rows("SELECT order_id FROM asrun")]
+    )
+
+
+def _minded(world: World) -> list[str]:
+    """What the sign has found wrong. That it has forgotten its memory is news to the node, which asks
+    only so often: writing to files that a restart has wiped out is then no fault of its own."""
+    return [
+        f"The sign minded at {wrong.at_ns / NS:.3f} s: {wrong.kind}, {wrong.text}."
+        for wrong in world.sign.violations
+        if wrong.kind != "unallocated"
+        or not any(at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts)
+    ]
