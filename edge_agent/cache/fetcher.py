@@ -88,10 +88,11 @@ class Fetcher:
         """The flight for this digest, begun if there is none; an urgent waiter makes it urgent."""
         flight = self._flights.get(digest)
         if flight is None:
-            if len(self._flights) >= self._settings.queue_max:
+            kin = sum(other.urgent == urgent for other in self._flights.values())
+            if kin >= self._settings.queue_max:
                 raise MediaRefused(
                     ReasonCode.BUSY,
-                    f"{len(self._flights)} files are waiting to be fetched already; send the order again later.",
+                    f"{kin} files are waiting to be fetched already; send the order again later.",
                 )
             flight = _Flight(digest=digest, url=url, urgent=urgent)
             self._flights[digest] = flight

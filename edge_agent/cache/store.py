@@ -70,16 +70,20 @@ class Store:
     # ---------------------------------------------------- opening
 
     async def open(self) -> Sweep:
-        """Bring table and disk together, and the whole within the quota. Raises DatabaseError, DiskError."""
+        """Bring table and disk together, and the whole within the quota. Raises DatabaseError.
+
+        What the disk will not show or remove is logged and left alone: without a cache the node goes on.
+        """
         async with self._changing:
             rows = {row.asset.digest: row for row in await self._database.run(assets.all_rows)}
-            files, removed = await self._files()
-            spoilt = [
-                digest
-                for digest, row in rows.items()
-                if row.quarantined is None and files.get(digest, row.asset.size) != row.asset.size
+            files, unseen, removed = await self._files()
+            live = [
+                row.asset
+                for row in rows.values()
+                if row.quarantined is None and path_of(row.asset.digest).rpartition("/")[0] not in unseen
             ]
-            gone = [digest for digest, row in rows.items() if row.quarantined is None and digest not in files]
+            gone = [asset.digest for asset in live if asset.digest not in files]
+            spoilt = [asset.digest for asset in live if files.get(asset.digest, asset.size) != asset.size]
             found = [digest for digest in files if digest not in rows or rows[digest].quarantined is not None]
             added = self._clock.utc_now().isoformat(timespec="seconds")
 
@@ -95,8 +99,10 @@ class Store:
 
             self._used = await self._database.run(work)
             self._doomed.update(dict.fromkeys(spoilt))
-            await self._remove_doomed()
-            await self._make_room(0, strict=False)
+            try:
+                await self._make_room(0, strict=False)
+            except DiskError as error:
+                logger.warning("The cache could not be tidied up. error=%s", error)
         sweep = Sweep(
             kept=len(rows) - len(gone) - len(spoilt),
             adopted=len(found),
@@ -108,20 +114,27 @@ class Store:
             logger.warning("The cache was put in order. %s", sweep)
         return sweep
 
-    async def _files(self) -> tuple[dict[Digest, int], int]:
-        """Every asset's file and size; what else lies there is removed."""
+    async def _files(self) -> tuple[dict[Digest, int], set[str], int]:
+        """Every asset's file and size; directories that could not be read; and how many other files were removed."""
         files: dict[Digest, int] = {}
+        unseen: set[str] = set()
         removed = 0
         for first in range(256):
             directory = f"{assets.ROOT}/{first:02x}"
-            for name, size in await self._disk.list(directory):
-                digest = Digest(f"sha256:{name}")
-                if size > 0 and assets.well_formed(digest) and path_of(digest) == f"{directory}/{name}":
-                    files[digest] = size
-                else:
-                    await self._disk.remove(f"{directory}/{name}")
-                    removed += 1
-        return files, removed
+            try:
+                for name, size in await self._disk.list(directory):
+                    digest = Digest(f"sha256:{name}")
+                    if size > 0 and assets.well_formed(digest) and path_of(digest) == f"{directory}/{name}":
+                        files[digest] = size
+                    else:
+                        await self._disk.remove(f"{directory}/{name}")
+                        removed += 1
+            except DiskError as error:
+                logger.warning(
+                    "A directory of the cache cannot be read. directory=%s error=%s", directory, error
+                )
+                unseen.add(directory)
+        return files, unseen, removed
 
     # ---------------------------------------------------- finding and reading
 

@@ -208,6 +208,8 @@ def begin(connection: sqlite3.Connection) -> None:
 
 def acknowledge(connection: sqlite3.Connection, upto: int, log: str | None) -> int:
     """The server has everything up to `upto`; returns how many entries went, -1 if it cannot be meant for us."""
+    if upto == 0:
+        return 0
     last = int(kept.get(connection, "outbox_last_n") or 0)
     if not 0 < upto <= last or log not in {None, kept.get(connection, "outbox_log")}:
         return -1

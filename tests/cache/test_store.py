@@ -238,6 +238,23 @@ def test_rows_without_files_are_forgotten_at_open() -> None:
     cellar.run(main())
 
 
+def test_a_directory_that_cannot_be_read_does_not_stop_the_node() -> None:
+    cellar, payload = Cellar(), noise(3000)
+
+    async def main() -> None:
+        await cellar.keep(payload)
+        cellar.disk.fail("io", operation="list", times=256)
+        assert (await cellar.store.open()).forgotten == 0
+        assert await cellar.store.find(digest_of(payload)) is not None, "it was only out of sight"
+        await cellar.disk.write_atomic(path_of(digest_of(payload)), b"too short")
+        cellar.disk.fail("io", operation="remove")
+        assert (await cellar.store.open()).quarantined == 1
+        await cellar.keep(payload)
+        assert await cellar.store.find(digest_of(payload)) is not None
+
+    cellar.run(main())
+
+
 def test_a_smaller_quota_takes_effect_at_open() -> None:
     cellar = Cellar(quota_mib=64, reserve_mib=16)
 
