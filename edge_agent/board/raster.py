@@ -11,6 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent.board import spelling
@@ -103,6 +104,8 @@ class Unifont:
         from PIL import ImageFont
 
         try:
+            if not Path(self._path).is_file():  # else Pillow takes any file of that name that the system has
+                raise FileNotFoundError("no such file")
             self._font = ImageFont.truetype(self._path, GLYPH_ROWS, layout_engine=ImageFont.Layout.BASIC)
         except OSError as error:
             raise TextRefused(

@@ -41,7 +41,8 @@ LETTERS = "".join(
 assert len(LETTERS) == 134
 
 _OWN_LETTERS = frozenset(letter for letter in LETTERS if letter > "\u00ff")
-_LATIN1_STRANGERS = frozenset(chr(code) for code in range(0xA1, 0x100)) - frozenset(LETTERS + "Ðð")
+_LATIN1_STRANGERS = frozenset(chr(code) for code in range(0xA1, 0x100)) - frozenset(LETTERS + "Ðð°±²³´º¿")
+"""What old encodings put where Vietnamese letters belong."""
 _QUOTES = frozenset("«»")
 _WORDS_OF_DOUBT = 2
 

@@ -3,7 +3,9 @@
 Facts about serial ports on Linux: a write returns when the kernel's buffer has the bytes, long
 before the wire has carried them, so the line's time is computed and waited for; a USB adapter
 that is pulled out reads as end of file or EIO; opening takes up to some 100 ms on USB, so it
-runs on a thread; `exclusive` (flock) keeps a second program from mixing its bytes with ours.
+runs on a thread; `exclusive` (flock) keeps a second program from mixing its bytes with ours; a
+PTY has neither parity nor 7 bits, and glibc says EINVAL to who asks for them, so it is opened
+8N1 and only its time is computed as configured.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hal.errors import SerialError
@@ -46,6 +49,8 @@ class SerialDevice:
         import serial
 
         line = self._settings
+        if str(Path(self._path).resolve()).startswith("/dev/pts/"):
+            line = SerialSettings(baud=line.baud)
         try:
             port = serial.Serial(
                 self._path,
@@ -57,14 +62,14 @@ class SerialDevice:
                 write_timeout=0,
                 exclusive=True,
             )
-        except (serial.SerialException, OSError, ValueError) as error:
+        except (serial.SerialException, termios.error, OSError, ValueError) as error:
             raise SerialError(
                 f"The serial port {self._path} cannot be opened ({error}). Is the cable plugged in, is another program "
                 "using it, and may this user open it (group dialout)?"
             ) from error
         try:
             port.reset_input_buffer()
-        except OSError as error:
+        except (termios.error, OSError) as error:
             port.close()
             raise SerialError(
                 f"The serial port {self._path} failed while it was opened ({error})."
@@ -149,7 +154,7 @@ class DeviceLink:
 
 
 def _empty_is_no_end(fd: int) -> None:
-    """pyserial sets VMIN 0, where a read of nothing looks like the end of the file; with VMIN 1 it is EAGAIN."""
+    """Pyserial sets VMIN 0, where a read of nothing looks like the end of the file; with VMIN 1 it is EAGAIN."""
     attributes = termios.tcgetattr(fd)
     attributes[6][termios.VMIN] = 1
     termios.tcsetattr(fd, termios.TCSANOW, attributes)

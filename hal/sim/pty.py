@@ -55,6 +55,10 @@ class PtyMount:
         finally:
             loop.remove_reader(self._master)
 
+    def inject(self, noise: bytes) -> None:
+        """Foreign bytes come to whoever holds the port, as from a neighbour on the same wire."""
+        os.write(self._master, noise)
+
     def close(self) -> None:
         """Idempotent; the path is gone afterwards."""
         master, self._master = self._master, -1

@@ -1,0 +1,166 @@
+"""The cast of the board's stories: a presenter, a line and an emulated sign in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge_agent import kept
+from edge_agent.board import notices
+from edge_agent.board.dots import Dots
+from edge_agent.board.presenter import Presenter
+from edge_agent.board.settings import BoardSettings
+from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, Precedence
+from edge_agent.ticket import Ticket
+from hal.sim import loop
+from hal.sim.board_line import VirtualSerial
+from hal.sim.clock import VirtualClock
+from hal.sim.database import VirtualDatabase
+from hal.sim.sign import AlphaSign
+
+SCHEMAS = (kept.SCHEMA, notices.SCHEMA)
+NOTICE = "Mời bà con đến nhà văn hóa thôn lúc 19h30 họp bàn phòng chống bão số 9"
+
+
+class Village:
+    """A node with a board. `presenter` is replaced by `restart`; sign, line and database stay."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = msgspec.convert(settings, BoardSettings)
+        self.counter = loop.Counter()
+        self.clock = VirtualClock(self.counter)
+        self.sign = AlphaSign(columns=self.settings.columns, rows=self.settings.rows)
+        self.serial = VirtualSerial(self.clock, self.sign, self.settings.line)
+        self.database = VirtualDatabase(SCHEMAS)
+        self.presenter = self._presenter()
+        self._life: asyncio.Task[None] | None = None
+        self._ids = itertools.count(1)
+
+    def run(self, story: Callable[[], Awaitable[None]]) -> None:
+        """Tell a story in virtual time, with the presenter alive."""
+
+        async def main() -> None:
+            self._life = asyncio.create_task(self.presenter.life(), name="presenter")
+            try:
+                await story()
+            finally:
+                await self._stop()
+
+        loop.run(main(), self.counter)
+
+    async def restart(self, *, reboot: bool = False, dark_s: float = 5.0) -> None:
+        """The agent stops and starts again; with `reboot`, so does the whole node."""
+        await self._stop()
+        if reboot:
+            self.clock.reboot(dark_s=dark_s)
+        self.presenter = self._presenter()
+        self._life = asyncio.create_task(self.presenter.life(), name="presenter")
+
+    def ask(
+        self,
+        text: str = NOTICE,
+        precedence: Precedence = Precedence.ROUTINE,
+        *,
+        for_s: float = 3600,
+        begin_within_s: float = 3600,
+    ) -> Ticket:
+        """An order to show a text, whose asker begins it at once."""
+        intent = self.intent(text, precedence, for_s=for_s, begin_within_s=begin_within_s)
+        ticket = self.presenter.show(intent)
+        self._begin(ticket)
+        return ticket
+
+    def intent(
+        self,
+        text: str,
+        precedence: Precedence = Precedence.ROUTINE,
+        *,
+        for_s: float = 3600,
+        begin_within_s: float = 3600,
+    ) -> BoardShow:
+        """What such an order asks for."""
+        now_ns = self.clock.monotonic_ns()
+        return BoardShow(
+            id=OrderId(f"order-{next(self._ids)}"),
+            issuer=Issuer("xa-vi-huong"),
+            precedence=precedence,
+            deadline_ns=now_ns + round(begin_within_s * NS),
+            text=text,
+            until_ns=now_ns + round(for_s * NS),
+        )
+
+    async def shown(
+        self, text: str = NOTICE, precedence: Precedence = Precedence.ROUTINE, **times: float
+    ) -> Finished:
+        """Ask and wait for the end."""
+        return await self.ask(text, precedence, **times).ended()
+
+    def clear(self, precedence: Precedence = Precedence.EMERGENCY, target: OrderId | None = None) -> Ticket:
+        """An order to take notices down."""
+        ticket = self.presenter.clear(
+            BoardClear(
+                id=OrderId(f"order-{next(self._ids)}"),
+                issuer=Issuer("xa-vi-huong"),
+                precedence=precedence,
+                deadline_ns=self.clock.monotonic_ns() + 3600 * NS,
+                target=target,
+            )
+        )
+        self._begin(ticket)
+        return ticket
+
+    async def dots(self, text: str, precedence: Precedence = Precedence.ROUTINE) -> list[Dots]:
+        """What the pages of a text should look like."""
+        return [page.dots for page in await self.presenter.vet(text, precedence)]
+
+    def kind(self) -> str:
+        """Whether the sign shows its run sequence, the priority file, or nothing."""
+        return self.sign.current.kind
+
+    @property
+    def seen(self) -> Dots:
+        """What is to be seen on the sign now."""
+        return as_dots(self.sign.current.dots)
+
+    def violations(self) -> list[str]:
+        """What the sign minded."""
+        return [f"{one.kind}: {one.text}" for one in self.sign.violations]
+
+    def _presenter(self) -> Presenter:
+        return Presenter(settings=self.settings, clock=self.clock, serial=self.serial, database=self.database)
+
+    def _begin(self, ticket: Ticket) -> None:
+        async def begin() -> None:
+            if await ticket.granted():
+                ticket.begin()
+
+        self._begun = asyncio.create_task(begin(), name=f"asker of {ticket.intent.id}")
+
+    async def _stop(self) -> None:
+        self.presenter.wind_up()
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
+
+
+def as_dots(picture: tuple[bytes, ...]) -> Dots:
+    """The sign's dots as ours, colours forgotten."""
+    return Dots(
+        len(picture[0]),
+        tuple(int("".join("1" if dot else "0" for dot in row), 2) for row in picture),
+    )
+
+
+@pytest.fixture
+def village() -> Village:
+    return Village()
+
+
+@pytest.fixture
+def village_with() -> type[Village]:
+    return Village
