@@ -284,8 +284,9 @@ class BrokerSession(Protocol):
         >= 0x80), BrokerLost. Several may run at once; none is sent again by the driver."""
 
     async def receive(self) -> Delivery:
-        """The next delivery in order. Nothing is acknowledged yet and nothing received is dropped:
-        Receive Maximum is the back-pressure. Raises BrokerLost."""
+        """The next delivery in order. Nothing is acknowledged yet and nothing received at QoS 1 is
+        dropped: Receive Maximum is the back-pressure. At QoS 0, which has none, what comes while 64
+        wait is dropped. Raises BrokerLost, after what had come before the loss."""
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Send PUBACK (QoS 1; nothing at QoS 0). Never blocks, never raises: lost is redelivered."""

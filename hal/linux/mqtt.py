@@ -23,6 +23,7 @@ All this leans on private names; `_promise_names` says so at once when a new ver
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -254,8 +255,11 @@ class MqttSession(aiomqtt.Client):
 
     async def _keep_alive(self) -> None:
         """PINGREQ when it is time, and loss when no PINGRESP comes within another keepalive."""
-        while self._client.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho can only be asked
-            await asyncio.sleep(min(5.0, self._client._keepalive / 8))  # noqa: SLF001 - CONNACK may have changed it
+        try:
+            while self._client.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho can only be asked
+                await asyncio.sleep(min(5.0, self._client._keepalive / 8))  # noqa: SLF001 - CONNACK may have changed it
+        except Exception as error:  # noqa: BLE001 - whatever paho stumbles over ends the connection
+            self._break_off(error)
         self._end("the broker has fallen silent")
 
     def _end(self, why: str) -> None:
@@ -392,6 +396,11 @@ class MqttSession(aiomqtt.Client):
 
     def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
         self._loop.remove_reader(sock.fileno())
+        # Closed with bytes unread, TCP sends a reset, which may overtake our DISCONNECT at the broker.
+        with contextlib.suppress(OSError, ValueError):
+            for _ in range(64):
+                if not sock.recv(65536):
+                    break
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
         self._loop.add_writer(sock.fileno(), self._write)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urljoin, urlsplit
 
 from hal.errors import DatagramError, WebBroken, WebTimeout, WebUnreachable
 from hal.inflow import Inflow
@@ -113,8 +113,8 @@ class VirtualWeb:
             page = await self._ask(url, offset, etag)
             if page.redirect is None:
                 return VirtualDownload(self, url, page, offset, etag)
-            url = urljoin(url, page.redirect)
-            if urlsplit(url).scheme not in ("http", "https"):
+            url = _joined(url, page.redirect)
+            if _ORIGIN.match(url) is None:
                 raise WebBroken("The page redirects to something that is not http or https.")
         raise WebBroken(f"The page is reached after more than {MAX_REDIRECTS} redirects.")
 
@@ -135,10 +135,21 @@ class VirtualWeb:
         return page
 
 
+_ORIGIN = re.compile(r"https?://[^/?#]+")
+
+
 def _check(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if _ORIGIN.match(url) is None:
         raise ValueError("A URL to fetch from begins with http:// or https:// and has a host.")
+
+
+def _joined(url: str, redirect: str) -> str:
+    """Where a redirect leads: a whole URL, a path, or a neighbour."""
+    if ":" in redirect:
+        return redirect
+    origin = _ORIGIN.match(url)
+    assert origin is not None
+    return origin[0] + redirect if redirect.startswith("/") else url.rsplit("/", 1)[0] + "/" + redirect
 
 
 class VirtualDownload:
