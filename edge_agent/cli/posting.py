@@ -143,6 +143,8 @@ class _Post:
         self._address = address
         self._last: dict[str, OrderState] = {}
         """The newest state by node."""
+        self._printed: set[tuple[str, bytes]] = set()
+        """What was said already: at QoS 1, and from an outbox, a state may come twice."""
 
     async def carry(self, broker: MqttBroker) -> int:
         address, order = self._address, self._order
@@ -187,6 +189,9 @@ class _Post:
         if said.get("id") != self._order.id:
             return None
         node = delivery.topic.removeprefix(f"{self._address.root}/").split("/")[0]
+        if (node, delivery.payload) in self._printed:
+            return state
+        self._printed.add((node, delivery.payload))
         self._last[node] = state
         print(json.dumps({"node": node, **said}, ensure_ascii=False), flush=True)
         return state

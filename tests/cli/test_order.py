@@ -185,6 +185,15 @@ def test_states_are_printed_until_one_is_final(
 
 
 @pytest.mark.realtime
+def test_a_state_that_comes_twice_is_printed_once(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    states = ("accepted", "accepted", "executing", "executing", "successful")
+    with Node(url, "thon-3", topics=("pa/v1/thon-3/dn/cmd/#",), states=states):
+        assert send(url, "ping", "--node", "thon-3", "--wait", "--wait-s", "20") == 0
+    said = [json.loads(line)["state"] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["accepted", "executing", "successful"]
+
+
+@pytest.mark.realtime
 def test_a_node_that_does_not_answer_is_code_5(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert send(url, "ping", "--node", "thon-9", "--wait", "--wait-s", "0.3") == 5
     said = capsys.readouterr()
