@@ -51,6 +51,8 @@ class Scene:
     asrun: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Order id -> its as-run entry."""
     alerts: dict[str, str] = field(default_factory=dict)
+    reported: tuple[int, str] = (0, "")
+    """The highest number among the node's reports, and the name of the log it counts in."""
     _lines_tail: Tail = field(init=False)
     _board_tail: Tail = field(init=False)
     _heard_bytes: int = 0
@@ -86,21 +88,17 @@ class Scene:
             case ["state"]:
                 self.online = content.get("state") == "online"
             case ["cmd"]:
-                self._state(content)
+                self.reported = (content["n"], content["log"])
+                history = self.states.setdefault(content["id"], [])
+                if not history or history[-1] != content["state"]:
+                    history.append(content["state"])
             case ["report"]:
-                for entry in content.get("entries", [content]):
-                    if "outcome" in entry:
-                        self.asrun[entry["id"]] = entry
+                self.reported = (content["reports"][-1]["n"], content["log"])
+                self.asrun |= {report["asrun"]["id"]: report["asrun"] for report in content["reports"]}
             case ["alert", name]:
                 self.alerts.pop(name, None)
                 if content:
                     self.alerts[name] = content.get("text", "")
-
-    def _state(self, content: dict[str, Any]) -> None:
-        for entry in content.get("entries", [content]):
-            history = self.states.setdefault(entry["id"], [])
-            if not history or history[-1] != entry["state"]:
-                history.append(entry["state"])
 
     def _listen(self) -> None:
         """The level of the last 100 ms that were written, or silence when nothing is being written."""

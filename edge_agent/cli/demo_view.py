@@ -53,8 +53,7 @@ def _orders(scene: Scene, titles: dict[str, str]) -> Table:
         table.add_column(heading, overflow="fold")
     for order, title in titles.items():
         entry = scene.asrun.get(order, {})
-        reason = entry.get("reason") or {}
-        outcome = " ".join(filter(None, (entry.get("outcome", ""), reason.get("code", ""))))
+        outcome = " ".join(filter(None, (entry.get("outcome"), entry.get("code"))))
         table.add_row(title, " › ".join(scene.states.get(order, ["…"])), Text(outcome, style="bold"))
     return table
 
