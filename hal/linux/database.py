@@ -164,9 +164,8 @@ class SqliteDatabase:
                 f"The database {self._path} was made by a newer release (layout {found}, this one knows "
                 f"{USER_VERSION}); install that release again, or move the file away."
             )
-        script = "\n;\n".join(
-            ("BEGIN IMMEDIATE", *schemas, f"PRAGMA user_version = {USER_VERSION}", "COMMIT")
-        )
+        stamp = () if found == USER_VERSION else (f"PRAGMA user_version = {USER_VERSION}",)
+        script = "\n;\n".join(("BEGIN IMMEDIATE", *schemas, *stamp, "COMMIT"))
         try:
             connection.executescript(script + ";")
         except sqlite3.Error:

@@ -55,7 +55,7 @@ KINDS: Mapping[str, tuple[Act, Act]] = {
     "sign dark": _sets("sign", "dark", value=True, rest=False),
     "sign silent": _sets("sign", "silent", value=True, rest=False),
     "sign restarts": (lambda world: world.restart_sign(), _nothing),
-    "serial missing": _sets("serial", "missing", value=True, rest=False),
+    "serial missing": (lambda world: world.pull_serial(), lambda world: world.pull_serial(out=False)),
     "clock ahead": (lambda world: world.clock.step(3_600), lambda world: world.clock.step(-3_600)),
     "clock behind": (lambda world: world.clock.step(-3_600), lambda world: world.clock.step(3_600)),
 }

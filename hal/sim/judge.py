@@ -55,11 +55,18 @@ def _unrecorded(world: World) -> list[str]:
 
 
 def _minded(world: World) -> list[str]:
-    """What the sign has found wrong. That it has forgotten its memory is news to the node, which asks
-    only so often: writing to files that a restart has wiped out is then no fault of its own."""
-    return [
-        f"The sign minded at {wrong.at_ns / NS:.3f} s: {wrong.kind}, {wrong.text}."
-        for wrong in world.sign.violations
-        if wrong.kind != "unallocated"
-        or not any(at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts)
-    ]
+    """What the sign has found wrong, less what the node could not help: that the sign has forgotten its
+    memory is news to the node, which asks only so often; and a frame that a kill, a power cut or a
+    pulled plug has cut short is minded once, when the next one comes."""
+    cuts = sorted(world.line_cuts)
+    found = []
+    for wrong in world.sign.violations:
+        if wrong.kind == "unallocated" and any(
+            at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts
+        ):
+            continue
+        if wrong.kind == "cut" and cuts and cuts[0] <= wrong.at_ns:
+            cuts = [at for at in cuts if at > wrong.at_ns]
+            continue
+        found.append(f"The sign minded at {wrong.at_ns / NS:.3f} s: {wrong.kind}, {wrong.text}.")
+    return found

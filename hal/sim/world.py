@@ -85,6 +85,8 @@ class World:
         """How processes that are started again ended by themselves."""
         self.sign_restarts: list[int] = []
         """When the sign lost its power, in the outside's ns."""
+        self.line_cuts: list[int] = []
+        """When the serial line may have been cut in mid-frame, in the outside's ns."""
         self.noted: list[str] = []
         """Violations that were seen as they happened."""
         self.turns: list[tuple[int, int, int]] = []
@@ -186,6 +188,12 @@ class World:
         self.sign_restarts.append(self.outside.monotonic_ns())
         self.sign.power_cycle(self.sign_restarts[-1])
 
+    def pull_serial(self, *, out: bool = True) -> None:
+        """Pull the serial adapter's plug, or put it in again."""
+        self.serial.missing = out
+        if out:
+            self.line_cuts.append(self.outside.monotonic_ns())
+
     def close(self) -> None:
         """End the event loop. A world that is just forgotten does it, too."""
         self._runner.close()
@@ -237,6 +245,7 @@ class World:
     def _unplug(self, *, killed: bool) -> None:
         """Keep what happened, and kill the doors. `killed`: only the process ends, not the machine."""
         self.past.append(self._life())
+        self.pull_serial()
         self._doors.die(killed=killed)
         self.disk = self.disk.reborn(killed=killed)
         self.database = self.database.reborn()

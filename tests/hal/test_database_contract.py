@@ -249,6 +249,23 @@ def grow(path: Path) -> None:
     asyncio.run(main())
 
 
+def test_opening_what_is_there_writes_nothing(tmp_path: Path) -> None:
+    """So that a node with a full disk starts, and a restart costs the card nothing."""
+    path = tmp_path / "agent.db"
+    grow(path)
+    before = path.read_bytes()
+    wal_bytes = []
+
+    async def main() -> None:
+        database = await open_database(path, SCHEMAS)
+        wal_bytes.append(path.with_name("agent.db-wal").stat().st_size)
+        await database.close()
+
+    asyncio.run(main())
+    assert wal_bytes == [0]
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("harm", ["no database", "torn header", "torn page", "cut short"])
 def test_a_corrupt_file_is_set_aside_and_a_new_one_made(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "agent.db"

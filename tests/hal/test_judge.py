@@ -196,6 +196,42 @@ def test_a_sign_that_forgot_its_memory_is_no_fault_of_the_node(world: World) -> 
     assert violations(world).startswith("The sign minded at 2020.")
 
 
+def test_a_frame_that_a_crash_cut_short_is_minded_once_and_forgiven(world: World) -> None:
+    async def agent(hardware: Hardware) -> None:
+        assert hardware.board is not None
+        link = await hardware.board.open()
+        await link.write(b"\0\0\0\0\0\x01Z00\x02A0\x04" + b"\0\0\0\0\0\x01Z00\x02A")
+        await asyncio.sleep(100)
+
+    async def story() -> None:
+        world.start(agent)
+        await asyncio.sleep(10)
+        await world.crash()
+        await asyncio.sleep(10)
+        await world.stop()
+        world.start(agent)
+        await asyncio.sleep(5)
+
+    world.run(story())
+    assert [wrong.kind for wrong in world.sign.violations] == ["cut", "cut"]
+    assert "cut" not in violations(world)
+
+
+def test_a_frame_that_nothing_cut_short_is_not_forgiven(world: World) -> None:
+    async def agent(hardware: Hardware) -> None:
+        assert hardware.board is not None
+        link = await hardware.board.open()
+        for _ in range(2):
+            await link.write(b"\0\0\0\0\0\x01Z00\x02A")
+            await asyncio.sleep(5)
+
+    async def story() -> None:
+        await world.start(agent)
+
+    world.run(story())
+    assert "cut, the sender stopped in the middle of a frame" in violations(world)
+
+
 def test_a_check_names_the_seed_and_what_befell(world: World) -> None:
     async def story() -> None:
         await world.outage(dark_s=2)
