@@ -307,7 +307,7 @@ def test_an_end_that_cannot_be_stored_is_stored_as_soon_as_it_can_be() -> None:
 
 def test_what_a_restart_does_is_a_property_of_the_verb() -> None:
     def end(
-        verb: str, state: OrderState, *, now_s: int, replaced: bool = False, **changes: Precedence
+        verb: str, state: OrderState, *, now_s: int, replaced: bool = False, emergency: bool = False
     ) -> object:
         order = an_order(1, verb, **(EMERGENCY if emergency else {}))
         intent = intent_of(order, Timing(since_ns=0, deadline_ns=100 * NS))
