@@ -73,7 +73,7 @@ class Pump:
         Cancelled, or with SoundLost raised: what is queued is faded and dropped, and the place is right.
         Raises MediaRefused when the source broke off, after what came before it has sounded.
         """
-        run = _Run(stream, base=stream.status().written + lead_in_frames, place=self.place)
+        run = _Run(stream, lead_in_frames=lead_in_frames, place=self.place)
         self._stage = GainStage(
             gain_db=self._source.gain_db, volume=self._volume, ceiling_dbtp=self._ceiling_dbtp
         )
@@ -87,7 +87,7 @@ class Pump:
             self._sounded_to(self._read_to)
         except (asyncio.CancelledError, SoundLost):
             unheard = await stream.drop()
-            self._sounded_to(run.place + max(0, stream.status().written - unheard - run.base))
+            self._sounded_to(run.place + max(0, stream.status().written - unheard - run.written_before))
             raise
         finally:
             self._note_start(run)
@@ -123,9 +123,9 @@ class Pump:
     def _note_start(self, run: _Run) -> None:
         """Once the first programme frame has sounded, reckon when that was."""
         if self.started_ns is None:
-            status = run.stream.status()
-            if (since := status.sounded - run.base) > 0:
-                self.started_ns = self._clock.monotonic_ns() - since * NS // RATE_HZ
+            since = run.stream.status().sounded - run.sounded_before
+            if since > 0 or self.heard:
+                self.started_ns = self._clock.monotonic_ns() - max(0, since) * NS // RATE_HZ
 
     def _sounded_to(self, place: int) -> None:
         self.place = min(place, self._read_to)
@@ -151,10 +151,14 @@ class Pump:
 
 
 class _Run:
-    """One uninterrupted run: where in the stream, and where in the programme, it began."""
+    """One uninterrupted run: what the stream's counts were, lead-in included, and the place, when it began."""
 
-    def __init__(self, stream: SoundStream, *, base: int, place: int) -> None:
+    def __init__(self, stream: SoundStream, *, lead_in_frames: int, place: int) -> None:
+        status = stream.status()
         self.stream = stream
-        self.base = base
+        self.written_before = status.written + lead_in_frames
+        # What was dropped before never sounds, so the two counts drift apart; a fade of some ms may still
+        # be under way.
+        self.sounded_before = status.sounded + lead_in_frames
         self.place = place
-        self.underruns = 0
+        self.underruns = status.underruns
