@@ -22,6 +22,9 @@ from edge_agent.model import ReasonCode
 GLUE = "\N{NO-BREAK SPACE}"
 """A space at which a line is not broken."""
 
+CHARACTERS_MAX = 5_000
+"""More than the largest board shows on the most pages; a longer text is not worth the time to read it."""
+
 _FOLD = str.maketrans({"Ð": "Đ", "Ɖ": "Đ", "ð": "đ"})
 _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _GLUES = re.compile("[\u00a0\u2007\u202f]")
@@ -56,6 +59,11 @@ def clean(text: str) -> str:
     Raises:
         TextRefused: BAD_ARGS when nothing is left, or the text is in an old encoding.
     """
+    if len(text) > CHARACTERS_MAX:
+        raise TextRefused(
+            ReasonCode.BAD_ARGS,
+            f"The text has {len(text)} characters and {CHARACTERS_MAX} are the most that is looked at. Shorten it.",
+        )
     _refuse_old_encodings(unicodedata.normalize("NFC", text))
     text = _GLUES.sub(GLUE, _LINE_ENDS.sub("\n", text)).replace("\t", " ")
     text = _INVISIBLE.sub(

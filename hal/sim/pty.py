@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import tty
+from dataclasses import replace
 from pathlib import Path
 
 from hal.ports import Clock
@@ -129,10 +130,14 @@ class BoardRecorder:
         fresh = min(sign.shown_count - self._shown, len(sign.shown))
         self._shown = sign.shown_count
         sights = list(sign.shown)[len(sign.shown) - fresh :]
-        if not sights:
-            return []
         minded = list(sign.violations)[self._violations :]
         self._violations = len(sign.violations)
+        if not sights:
+            if not minded:
+                return []
+            sights = [
+                replace(sign.current, at_ns=minded[-1].at_ns)
+            ]  # the same sight again, to say what was minded
         mono_ns = self._clock.monotonic_ns()
         wall_ns = round(self._clock.utc_now().timestamp() * 1_000_000_000)
         news: list[tuple[Shown, dict[str, object]]] = []

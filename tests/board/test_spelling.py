@@ -87,6 +87,7 @@ def test_honest_text_is_not_taken_for_an_old_encoding(text: str) -> None:
     ("text", "named"),
     [
         ("", "empty"),
+        ("a " * 2501, "5002 characters"),
         (" \u200b\n\u00a0", "empty"),
         ("ba\u0303\u0302o", "U+0302"),
         ("m\u0302", "U+0302"),
