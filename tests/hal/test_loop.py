@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -22,12 +21,7 @@ def virtual(main: Coroutine[Any, Any, None]) -> Counter:
 
 
 def test_an_hour_passes_at_once() -> None:
-    began = time.perf_counter()
-
-    counter = virtual(asyncio.sleep(3_600))
-
-    assert counter.ns == 3_610 * NS
-    assert time.perf_counter() - began < 10
+    assert virtual(asyncio.sleep(3_600)).ns == 3_610 * NS
 
 
 def test_timers_fire_in_the_order_of_their_times_however_they_were_set() -> None:

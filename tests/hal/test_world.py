@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from functools import partial
 
 import numpy as np
@@ -78,11 +77,9 @@ def test_an_idle_world_with_thirty_thousand_wake_ups_passes_a_week(world: World)
     async def story() -> None:
         await world.start(idle)
 
-    began = time.perf_counter()
     world.run(story())
 
     assert world.counter.ns >= 604_800 * NS
-    assert time.perf_counter() - began < 30
     world.check()
 
 
