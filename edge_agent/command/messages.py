@@ -176,7 +176,7 @@ class WireReason(msgspec.Struct, frozen=True):
 
 
 class CommandState(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of an order's life, on `up/cmd`. `wall` is null while the clock is unknown."""
+    """One line of an order's life, on `up/cmd`. `mono` is ms since boot; `wall` is null while the clock is unknown."""
 
     id: str
     issuer: str

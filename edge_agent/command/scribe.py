@@ -154,7 +154,7 @@ class Scribe:
                 reason=wire_reason(reason),
                 progress=progress,
                 result=result,
-                mono=self.timebase.monotonic_ns,
+                mono=self.timebase.monotonic_ns // 1_000_000,
                 wall=self.timebase.wall(self.timebase.monotonic_ns),
                 clock=self.timebase.quality,
             )

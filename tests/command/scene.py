@@ -42,6 +42,7 @@ from edge_agent.report import asrun, outbox, status
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
 from edge_agent.report.status import Alerts, Caps, Status
+from hal.linux.clock import SystemClock
 from hal.ports import Message
 from hal.sim.broker import VirtualBroker
 from hal.sim.clock import VirtualClock
@@ -273,3 +274,8 @@ class Scene:
 def at(scene: Scene, seconds: float) -> datetime:
     """What the wall clock of a scene says so many seconds after its start."""
     return START + timedelta(seconds=seconds + (scene.counter.ns - 10 * NS) / NS)
+
+
+def at_real(seconds: float = 0) -> datetime:
+    """What this machine's clock says so many seconds from now, for the tests on real doors."""
+    return SystemClock(always_synced=True).utc_now() + timedelta(seconds=seconds)
