@@ -123,9 +123,13 @@ class Pump:
     def _note_start(self, run: _Run) -> None:
         """Once the first programme frame has sounded, reckon when that was."""
         if self.started_ns is None:
-            since = run.stream.status().sounded - run.sounded_before
-            if since > 0 or self.heard:
-                self.started_ns = self._clock.monotonic_ns() - max(0, since) * NS // RATE_HZ
+            status = run.stream.status()
+            since = status.sounded - run.sounded_before
+            if since <= 0 and not self.heard:
+                return
+            self.started_ns = self._clock.monotonic_ns() - max(0, since) * NS // RATE_HZ
+            if run.fresh and status.first_sound_ns is not None:  # then the card itself knows it exactly
+                self.started_ns = status.first_sound_ns + run.sounded_before * NS // RATE_HZ
 
     def _sounded_to(self, place: int) -> None:
         self.place = min(place, self._read_to)
@@ -160,5 +164,6 @@ class _Run:
         # What was dropped before never sounds, so the two counts drift apart; a fade of some ms may still
         # be under way.
         self.sounded_before = status.sounded + lead_in_frames
+        self.fresh = status.written == 0
         self.place = place
         self.underruns = status.underruns

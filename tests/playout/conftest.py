@@ -165,6 +165,12 @@ class Rig:
         ]
 
 
+def sounding(frames: Frames) -> Frames:
+    """Without the silence of a lead-in."""
+    kept: Frames = frames[frames != 0.0]
+    return kept
+
+
 async def through(ticket: Ticket) -> Finished:
     """What an asker does: store (at once), begin, wait for the end."""
     if await ticket.granted():
