@@ -34,8 +34,10 @@ class Village:
         self.settings = msgspec.convert(settings, BoardSettings)
         self.counter = loop.Counter()
         self.clock = VirtualClock(self.counter)
+        self.outside = VirtualClock(self.counter)
+        """The sign's time, which goes on when the node boots."""
         self.sign = AlphaSign(columns=self.settings.columns, rows=self.settings.rows)
-        self.serial = VirtualSerial(self.clock, self.sign, self.settings.line)
+        self.serial = VirtualSerial(self.outside, self.sign, self.settings.line)
         self.database = VirtualDatabase(SCHEMAS)
         self.presenter = self._presenter()
         self._life: asyncio.Task[None] | None = None

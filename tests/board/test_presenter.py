@@ -46,7 +46,7 @@ def test_a_notice_is_shown_page_by_page_and_reported(village: Village) -> None:
 def test_the_first_page_stands_before_the_others_are_sent(village: Village) -> None:
     async def story() -> None:
         await asyncio.sleep(20)
-        asked_ns = village.clock.monotonic_ns()
+        asked_ns = village.outside.monotonic_ns()
         await village.shown(NOTICE)
         first = next(shown for shown in village.sign.shown if shown.lit)
         assert (first.at_ns - asked_ns) / 1e9 < 3
@@ -264,7 +264,7 @@ def test_an_emergency_survives_a_restart_of_the_agent(village: Village) -> None:
 def test_a_notice_survives_a_reboot_by_wall_time(village: Village) -> None:
     async def story() -> None:
         await village.shown(SHORT, for_s=600)
-        village.sign.power_cycle(village.clock.monotonic_ns())
+        village.sign.power_cycle(village.outside.monotonic_ns())
         await village.restart(reboot=True, dark_s=300)
         await asyncio.sleep(30)
         assert village.kind() == "run"
@@ -398,7 +398,7 @@ def test_a_board_that_forgot_everything_is_healed_at_its_next_page(village: Vill
     async def story() -> None:
         pages = await village.dots(NOTICE)
         await village.shown(NOTICE)
-        village.sign.power_cycle(village.clock.monotonic_ns())
+        village.sign.power_cycle(village.outside.monotonic_ns())
         await asyncio.sleep(40)
         assert village.seen in pages
 
@@ -408,7 +408,7 @@ def test_a_board_that_forgot_everything_is_healed_at_its_next_page(village: Vill
 def test_a_single_page_is_healed_at_the_next_check(village: Village) -> None:
     async def story() -> None:
         await village.shown(SHORT)
-        village.sign.power_cycle(village.clock.monotonic_ns())
+        village.sign.power_cycle(village.outside.monotonic_ns())
         await asyncio.sleep(900 + 20)
         (short,) = await village.dots(SHORT)
         assert village.seen == short
@@ -420,7 +420,7 @@ def test_what_a_stranger_wrote_is_gone_at_the_next_check(village: Village) -> No
     async def story() -> None:
         await village.shown(SHORT)
         await asyncio.sleep(5)
-        village.sign.foreign(village.clock.monotonic_ns(), b"SALE")
+        village.sign.foreign(village.outside.monotonic_ns(), b"SALE")
         await asyncio.sleep(900 + 20)
         (short,) = await village.dots(SHORT)
         assert village.seen == short
@@ -462,7 +462,7 @@ def test_a_board_without_a_way_back_is_served_all_the_same(village_with: type[Vi
         pages = await village.dots(NOTICE)
         finished = await village.shown(NOTICE)
         assert (finished.state, finished.asrun.proof) == (OrderState.SUCCESSFUL, 1)
-        village.sign.power_cycle(village.clock.monotonic_ns())
+        village.sign.power_cycle(village.outside.monotonic_ns())
         await asyncio.sleep(900 + 60)
         assert village.seen in pages, "set up anew at the check, because it cannot be asked"
         await village.shown(ALARM, EMERGENCY)
