@@ -66,9 +66,13 @@ class _Job:
 
     entry: ledger.Entry
     intent: Intent
+    entered: bool = False
+    """The router has it; before that a stop must find it here."""
     executing: bool = False
     successor: OrderId | None = None
     """The order that takes its place, once there is one."""
+    stopped: bool = False
+    """A stop covered it before the router had it."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -172,6 +176,8 @@ class Execution:
         """An order's thread of life: whatever happens in it, it ends with one stored result."""
         try:
             await self._make_way(job)
+            if isinstance(job.intent, Stop):
+                self._stop_before_the_router(job.intent)
             try:
                 finished = await self._carry_out(job)
             except Exception:
@@ -199,7 +205,19 @@ class Execution:
         await self._router.cancel(older.entry.id)
         await self._patiently(older.over)
 
+    def _stop_before_the_router(self, stop: Stop) -> None:
+        """A stop also covers what was accepted before it and still waits for another to make way."""
+        for job in self._jobs.values():
+            by_class = isinstance(job.intent, Play) and job.intent.precedence <= stop.highest
+            if not job.entered and (job.entry.id == stop.target if stop.target is not None else by_class):
+                job.stopped = True
+
     async def _carry_out(self, job: _Job) -> Finished:
+        if job.stopped or job.successor is not None:
+            return _ended(
+                OrderState.CANCELLED, ReasonCode.CANCELLED, "A stop covered this order.", begun=False
+            )
+        job.entered = True
         async with aclosing(self._router.carry_out(job.intent)) as steps:
             async for step in steps:
                 match step:

@@ -107,6 +107,8 @@ class Room:
     begun: list[OrderId] = field(default_factory=list)
     """An entry each time an order sounded (or was done, for the verbs that do not sound)."""
     whole: list[OrderId] = field(default_factory=list)
+    lingers_s: float = 0.0
+    """How long an order that was cut short takes to end."""
     fails: bool = False
     closing: bool = False
     _cuts: dict[OrderId, asyncio.Future[Reason]] = field(default_factory=dict)
@@ -136,6 +138,7 @@ class Room:
             self.begun.append(intent.id)
             await asyncio.wait([cut], timeout=self.lasts_s if isinstance(intent, Play) else 0)
             if cut.done():
+                await asyncio.sleep(self.lingers_s)
                 yield self._done(
                     _STATES[cut.result().code], AsRun(outcome=Outcome.PARTIAL, reason=cut.result())
                 )

@@ -288,6 +288,39 @@ def test_a_stop_ends_what_it_covers_before_it_is_done() -> None:
     assert play(story).asrun() == [(ident(1), "PARTIAL"), (ident(2), "PARTIAL"), (ident(3), "AIRED")]
 
 
+def test_a_stop_also_covers_what_still_waits_for_another_to_make_way() -> None:
+    async def story(scene: Scene) -> None:
+        scene.router.lasts_s = 100
+        scene.send(an_order(1, "play"))
+        await asyncio.sleep(2)
+        scene.router.lingers_s = 3
+        scene.send(an_order(2, "play", supersedes=ident(1)))
+        await asyncio.sleep(1)
+        scene.send(an_order(3, "stop"))
+        await asyncio.sleep(10)
+        assert scene.ledger() == {ident(1): "superseded", ident(2): "cancelled", ident(3): "successful"}
+
+    assert play(story).router.begun == [ident(1), ident(3)]
+
+
+def test_a_chain_of_orders_that_take_each_others_place_leaves_the_last() -> None:
+    async def story(scene: Scene) -> None:
+        scene.router.lasts_s = 100
+        scene.router.lingers_s = 3
+        scene.send(an_order(1, "play"))
+        for number in (2, 3, 4):
+            scene.send(an_order(number, "play", supersedes=ident(number - 1)))
+        await asyncio.sleep(20)
+        assert scene.ledger() == {
+            ident(1): "superseded",
+            ident(2): "superseded",
+            ident(3): "superseded",
+            ident(4): "executing",
+        }
+
+    play(story)
+
+
 def test_a_groups_order_is_done_at_once_and_answered_at_random_times() -> None:
     answered = []
     for seed in (0, 1, 2, 4):
