@@ -15,7 +15,7 @@ from edge_agent.board import notices
 from edge_agent.board.dots import Dots
 from edge_agent.board.presenter import Presenter
 from edge_agent.board.settings import BoardSettings
-from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, Precedence
+from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, Precedence, ReasonCode
 from edge_agent.ticket import Ticket
 from hal.sim import loop
 from hal.sim.board_line import VirtualSerial
@@ -148,6 +148,12 @@ class Village:
         if self._life is not None:
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
+
+
+def reason_of(finished: Finished) -> tuple[ReasonCode, str]:
+    """Why it ended so."""
+    assert finished.asrun.reason is not None
+    return finished.asrun.reason.code, finished.asrun.reason.text
 
 
 def as_dots(picture: tuple[bytes, ...]) -> Dots:
