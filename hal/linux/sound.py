@@ -1,9 +1,6 @@
 """The sound card through PortAudio (python-sounddevice): 48 kHz mono float32 from a small ring.
 
-Facts about PortAudio that this leans on:
-- It lists the devices once, at `Pa_Initialize`. A card that was plugged in later is seen only after
-  terminate and initialize, which may not happen while a stream is open; `_Library` does it when
-  /proc/asound says that something changed, or when a device is not found or does not open.
+Facts about PortAudio that this leans on (more in `hal.linux.portaudio`):
 - A mono stream on a stereo-only card sounds on both channels (its ALSA part copies it).
 - The callback runs on PortAudio's own thread and must be quick: it copies bytes from the ring under
   a lock that nobody holds for longer than a copy, and wakes the loop only when somebody waits for room.
@@ -18,10 +15,10 @@ import contextlib
 import logging
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hal.errors import SoundLost, SoundMissing
+from hal.linux.portaudio import LIBRARY, find, on_thread
 from hal.ports import SoundStatus
 
 if TYPE_CHECKING:
@@ -33,6 +30,11 @@ NS = 1_000_000_000
 _FRAME_BYTES = 4
 _FADE_S = 0.008
 _WATCH_S = 0.5
+_LATENCY_S = 0.08
+"""What PortAudio is asked to hold beyond the ring. More than its "high" (about 0.04): a third less CPU
+through a sound server and more patience with a busy machine, at the price of a later silence after
+`drop` (docs/decisions/0120)."""
+_LET_GO_S = 2.0
 _STALLED_TICKS = 4
 """So many watches without a callback, 2 s, and the device is given up."""
 
@@ -40,8 +42,9 @@ _STALLED_TICKS = 4
 class PortAudioCard:
     """One output device by name: exact, or a part of it that fits one device only; None = the default."""
 
-    def __init__(self, device: str | None) -> None:
+    def __init__(self, device: str | None, *, latency_s: float = _LATENCY_S) -> None:
         self._device = device
+        self._latency_s = latency_s
         self._stream: PortAudioStream | None = None
         self._opening = False
         self._was_present = False
@@ -55,14 +58,13 @@ class PortAudioCard:
             rate_hz=rate_hz,
             period_frames=period_frames,
             ring_frames=ring_frames,
+            latency_s=self._latency_s,
         )
         self._opening = True
-        starting = asyncio.ensure_future(asyncio.to_thread(stream.start, self._device))
         try:
-            await asyncio.shield(starting)
+            await on_thread(lambda: LIBRARY.start(stream, self._device))
         except asyncio.CancelledError:
-            await asyncio.wait([starting])  # an open that nobody wants may not keep the device
-            if starting.exception() is None:
+            if stream.abandon():
                 await stream.close()
             raise
         finally:
@@ -75,7 +77,7 @@ class PortAudioCard:
         stream = self._stream
         if stream is not None and not stream.closing:
             return stream.fault is None
-        self._was_present = _LIBRARY.sees(self._device, otherwise=self._was_present)
+        self._was_present = LIBRARY.sees(self._device, otherwise=self._was_present)
         return self._was_present
 
 
@@ -83,12 +85,19 @@ class PortAudioStream:
     """An open device. The loop writes into the ring, PortAudio's thread takes from it."""
 
     def __init__(
-        self, *, loop: asyncio.AbstractEventLoop, rate_hz: int, period_frames: int, ring_frames: int
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        rate_hz: int,
+        period_frames: int,
+        ring_frames: int,
+        latency_s: float,
     ) -> None:
         self._loop = loop
         self._rate_hz = rate_hz
         self._period_frames = period_frames
         self._ring_frames = ring_frames
+        self._latency_s = latency_s
         self._ring = memoryview(bytearray(ring_frames * _FRAME_BYTES))
         self._silence = bytes(period_frames * _FRAME_BYTES)
         self._refill = max(ring_frames // 3, 1)
@@ -106,6 +115,8 @@ class PortAudioStream:
         self._first_sound_ns: int | None = None
         self._sounded_ns = 0  # when the last frame taken will have left the converter
         self._calls = 0
+        self._started = False
+        self._abandoned = False
         # the loop's alone
         self._written = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -175,23 +186,24 @@ class PortAudioStream:
                     async with asyncio.timeout(3 * self._period_frames / self._rate_hz):
                         await self._room(self._ring_frames)  # the fade
         finally:
-            await asyncio.shield(asyncio.to_thread(self._stop))
+            stopping = asyncio.ensure_future(
+                on_thread(lambda: LIBRARY.stop(self._raw, gently=self.fault is None))
+            )
+            if not (await asyncio.wait([stopping], timeout=_LET_GO_S))[0]:
+                LIBRARY.forsake()
+                _log.error("The sound device does not let itself be closed; replug it and restart the node.")
 
     # ------------------------------------------------------------ start, watch and stop
 
-    def start(self, device: str | None) -> None:
-        """Open and start the device; blocks for tens of ms. Raises SoundMissing."""
-        _LIBRARY.start(self, device)
-
-    def begin(self, sounddevice: Any, device: str | None) -> None:
+    def begin(self, sounddevice: Any, device: str | None) -> Any:
         """Find, open and start it with this library. Raises SoundMissing, PortAudioError."""
         self._raw = sounddevice.RawOutputStream(
             samplerate=self._rate_hz,
             blocksize=self._period_frames,
-            device=_find(sounddevice, device),
+            device=find(sounddevice, device),
             channels=1,
             dtype="float32",
-            latency="high",
+            latency=self._latency_s,
             callback=self._callback,
             finished_callback=self._finished,
         )
@@ -200,6 +212,19 @@ class PortAudioStream:
         except sounddevice.PortAudioError:
             self._raw.close()
             raise
+        return self._raw
+
+    def keep(self) -> bool:
+        """The starting thread asks: is the stream still wanted?"""
+        with self._lock:
+            self._started = True
+            return not self._abandoned
+
+    def abandon(self) -> bool:
+        """Nobody waits for it any more; True when it runs already and wants to be closed."""
+        with self._lock:
+            self._abandoned = True
+            return self._started
 
     def watch(self) -> None:
         """Look after the callback twice a second."""
@@ -217,10 +242,6 @@ class PortAudioStream:
             self._lose("its stream has stopped by itself")
         elif self.fault is None:
             self.watch()
-
-    def _stop(self) -> None:
-        """Give the device back; blocks until what PortAudio holds has sounded, at most about 0.1 s."""
-        _LIBRARY.stop(self._raw, gently=self.fault is None)
 
     def _lose(self, why: str) -> None:
         if self.fault is None and not self.closing:
@@ -326,120 +347,6 @@ class PortAudioStream:
         """PortAudio's thread: the stream has become inactive, by our stop or by itself."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._lose, "its stream has stopped by itself")
-
-
-class _Library:
-    """PortAudio in this process: loaded at the first use, its list of devices renewed when it may be old."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sounddevice: Any = None
-        self._streams = 0
-        self._seen: str | None = None
-        """What the kernel said when the list was made; None: it may be old in any case."""
-
-    def sees(self, device: str | None, *, otherwise: bool) -> bool:
-        """Whether the device is on the list; `otherwise` while another thread opens or closes a stream."""
-        if not self._lock.acquire(blocking=False):
-            return otherwise
-        try:
-            _find(self._fresh(), device)
-        except SoundMissing:
-            return False
-        finally:
-            self._lock.release()
-        return True
-
-    def start(self, stream: PortAudioStream, device: str | None) -> None:
-        """Open a stream, a second time with a fresh list when the first fails. Raises SoundMissing."""
-        with self._lock:
-            sounddevice = self._fresh()
-            try:
-                stream.begin(sounddevice, device)
-            except (SoundMissing, sounddevice.PortAudioError):
-                if self._streams == 0:
-                    self._renew()
-                try:
-                    stream.begin(sounddevice, device)
-                except sounddevice.PortAudioError as error:
-                    raise SoundMissing(
-                        f"output device {device or 'default'!r} cannot be opened: {error}; end whatever "
-                        f"holds it and check that it can play 48 kHz. {_present(sounddevice)}"
-                    ) from error
-            self._streams += 1
-
-    def stop(self, raw: Any, *, gently: bool) -> None:
-        """End a stream; the errors of a dead device are of no interest."""
-        with self._lock:
-            (raw.stop if gently else raw.abort)(ignore_errors=True)
-            raw.close(ignore_errors=True)
-            self._streams -= 1
-            if not gently:
-                self._seen = None
-
-    def _fresh(self) -> Any:
-        seen = _sound_cards()
-        if self._sounddevice is None:
-            try:
-                import sounddevice
-            except (OSError, ImportError) as error:
-                raise SoundMissing(
-                    f"PortAudio cannot be loaded: {error}; install it (apt install libportaudio2)"
-                ) from error
-            self._sounddevice = sounddevice
-            self._seen = seen
-        elif seen != self._seen and self._streams == 0:
-            self._renew()
-        return self._sounddevice
-
-    def _renew(self) -> None:
-        self._seen = _sound_cards()
-        self._sounddevice._terminate()  # noqa: SLF001 - sounddevice has no public way to look again
-        self._sounddevice._initialize()  # noqa: SLF001 - see above
-
-
-_LIBRARY = _Library()
-
-
-def _find(sounddevice: Any, name: str | None) -> int:
-    """The index of the output device of that name. Raises SoundMissing, which lists what there is."""
-    if name is None:
-        index = int(sounddevice.default.device[1])
-        if index < 0:
-            with contextlib.suppress(sounddevice.PortAudioError, ValueError):
-                index = int(sounddevice.query_devices(kind="output")["index"])
-        if index < 0:
-            raise SoundMissing(f"there is no default output device; plug one in. {_present(sounddevice)}")
-        return index
-    outputs = [(int(device["index"]), str(device["name"])) for device in _outputs(sounddevice)]
-    matches = [index for index, present in outputs if present == name]
-    if not matches:
-        matches = [index for index, present in outputs if name.casefold() in present.casefold()]
-    if len(matches) == 1:
-        return matches[0]
-    fault = "several output devices are" if matches else "no output device is"
-    raise SoundMissing(
-        f"{fault} called {name!r}; plug it in, or set hardware.sound_device to one of these. "
-        f"{_present(sounddevice)}"
-    )
-
-
-def _outputs(sounddevice: Any) -> list[Any]:
-    return [device for device in sounddevice.query_devices() if device["max_output_channels"] > 0]
-
-
-def _present(sounddevice: Any) -> str:
-    names = [repr(str(device["name"])) for device in _outputs(sounddevice)]
-    return f"Present: {', '.join(names) or 'no output device at all'}."
-
-
-def _sound_cards() -> str:
-    """What the kernel says of its sound cards; changes when one comes or goes."""
-    texts = []
-    for path in (Path("/proc/asound/cards"), Path("/proc/asound/pcm")):
-        with contextlib.suppress(OSError):
-            texts.append(path.read_text(encoding="utf-8", errors="replace"))
-    return "\n".join(texts)
 
 
 def _boottime_ns() -> int:

@@ -163,6 +163,24 @@ async def is_cancelled(card: SoundCard, _now_ns: NowNs) -> Facts:
     }
 
 
+async def is_cancelled_while_it_opens(card: SoundCard, _now_ns: NowNs) -> Facts:
+    """An open is cancelled, early and late; the device is free afterwards every time."""
+    opened = 0
+    for turn in range(6):
+        opening = asyncio.create_task(
+            card.open(rate_hz=RATE_HZ, period_frames=PERIOD, ring_frames=RING), name="opening"
+        )
+        await asyncio.sleep(0.01 * turn)
+        opening.cancel()
+        (result,) = await asyncio.gather(opening, return_exceptions=True)
+        if not isinstance(result, BaseException):
+            await result.close()
+        stream = await card.open(rate_hz=RATE_HZ, period_frames=PERIOD, ring_frames=RING)
+        await stream.close()
+        opened += 1
+    return {"opened": opened}
+
+
 async def is_missing(card: SoundCard, _now_ns: NowNs) -> Facts:
     """The card is not there."""
     from hal.errors import SoundMissing
@@ -216,7 +234,7 @@ SCENES: dict[str, Callable[[SoundCard, NowNs], Awaitable[Facts]]] = {
     scene.__name__: scene
     for scene in (
         *(plays_all, waits_for_the_card, drops, goes_on_after_drop, runs_dry),
-        *(is_one_stream, is_cancelled, is_missing, is_lost),
+        *(is_one_stream, is_cancelled, is_cancelled_while_it_opens, is_missing, is_lost),
     )
 }
 

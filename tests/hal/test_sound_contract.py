@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -49,14 +52,20 @@ RATE = 48_000
 FADE_LEAST, FADE_MOST = 240, 480
 
 
+Check = Callable[[dict[str, Any], "Frames"], None]
+
+
 class Rig(Protocol):
     """A card on which a scene can be played, and ears for it."""
 
-    def play(self, scene: str) -> tuple[dict[str, Any], Frames]:
-        """The scene's facts, and what was heard from a little before to a little after it."""
+    def holds(self, scene: str, check: Check) -> None:
+        """Check the scene's facts, and what was heard from a little before to a little after it."""
 
 
 class VirtualRig:
+    def holds(self, scene: str, check: Check) -> None:
+        check(*self.play(scene))
+
     def play(self, scene: str) -> tuple[dict[str, Any], Frames]:
         counter = Counter()
         clock = VirtualClock(counter)
@@ -86,19 +95,24 @@ class PortAudioRig:
         self._daemon = daemon
         self._played: dict[str, tuple[dict[str, Any], Frames]] = {}
 
-    def play(self, scene: str) -> tuple[dict[str, Any], Frames]:
-        if scene not in self._played:  # real time is dear
-            self._played[scene] = self._play(scene)
-        return self._played[scene]
+    def holds(self, scene: str, check: Check) -> None:
+        """A busy machine may let a sound server run dry; three times in a row is our own fault."""
+        for tries_left in (2, 1, 0):
+            if scene not in self._played:  # real time is dear: tests of one scene share it
+                self._played[scene] = self._play(scene)
+            try:
+                check(*self._played[scene])
+            except AssertionError:
+                if not tries_left:
+                    raise
+                del self._played[scene]
+            else:
+                return
 
     def _play(self, scene: str) -> tuple[dict[str, Any], Frames]:
         device = "nowhere" if scene == "is_missing" else "village"
         recording = None if scene == "is_missing" else self._daemon.record()
         process = _start(self._daemon, scene, device)
-        if scene == "is_lost":
-            assert process.stdout is not None
-            assert process.stdout.readline() == "playing\n"
-            self._daemon.kill()
         out, _ = process.communicate(timeout=30)
         assert process.returncode == 0
         heard = recording.stop() if recording is not None else np.zeros(0, dtype=np.float32)
@@ -117,10 +131,40 @@ def _start(daemon: Any, scene: str, device: str) -> subprocess.Popen[str]:
     )
 
 
+class Accidents:
+    """A sound server that is killed and one that hangs in mid-programme, each of its own, beside the other tests."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="accident")
+        self.killed = self._pool.submit(self._happens, signal.SIGKILL)
+        self.hung = self._pool.submit(self._happens, signal.SIGSTOP)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def _happens(self, what: signal.Signals) -> dict[str, Any]:
+        with pulse.PulseDaemon() as daemon:
+            process = _start(daemon, "is_lost", "village")
+            assert process.stdout is not None
+            assert process.stdout.readline() == "playing\n"
+            os.kill(daemon.pid, what)
+            out, _ = process.communicate(timeout=20)
+            assert process.returncode == 0, "the process hung at its end"
+            return dict(json.loads(out))
+
+
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Any]:
+def accidents() -> Iterator[Accidents]:
     if (why := pulse.missing()) is not None:
         pytest.skip(f"PortAudio cannot be heard here: {why}")
+    accidents = Accidents()
+    yield accidents
+    accidents.close()
+
+
+@pytest.fixture(scope="module")
+def daemon(accidents: Accidents) -> Iterator[Any]:
+    assert accidents  # they need their time: let them begin first
     with pulse.PulseDaemon() as daemon, daemon.record():
         daemon.settled()
         yield daemon
@@ -147,93 +191,123 @@ def _sounding(heard: Frames) -> tuple[int, int]:
 
 
 def test_every_written_frame_is_heard_once_and_nothing_else(rig: Rig) -> None:
-    facts, heard = rig.play("plays_all")
-    programme = scenes.chirp()
-    at = _where(programme, heard)
-    np.testing.assert_allclose(heard[at : at + RATE], programme, atol=1e-4)
-    assert not np.any(np.abs(heard[:at]) > 1e-4)
-    assert not np.any(np.abs(heard[at + RATE :]) > 1e-4)
-    assert (facts["written"], facts["sounded"], facts["underruns"]) == (RATE, RATE, 0)
+    def check(facts: dict[str, Any], heard: Frames) -> None:
+        programme = scenes.chirp()
+        at = _where(programme, heard)
+        np.testing.assert_allclose(heard[at : at + RATE], programme, atol=1e-4)
+        assert not np.any(np.abs(heard[:at]) > 1e-4)
+        assert not np.any(np.abs(heard[at + RATE :]) > 1e-4)
+        assert (facts["written"], facts["sounded"], facts["underruns"]) == (RATE, RATE, 0)
+
+    rig.holds("plays_all", check)
 
 
 def test_drain_returns_when_the_last_frame_has_sounded(rig: Rig) -> None:
-    facts, _ = rig.play("plays_all")
-    assert facts["begun_ns"] <= facts["first_sound_ns"] <= facts["begun_ns"] + NS // 2
-    assert facts["drained_ns"] - facts["first_sound_ns"] == pytest.approx(NS, abs=0.1 * NS)
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert facts["begun_ns"] <= facts["first_sound_ns"] <= facts["begun_ns"] + NS // 2
+        assert facts["drained_ns"] - facts["first_sound_ns"] == pytest.approx(NS, abs=0.1 * NS)
+
+    rig.holds("plays_all", check)
 
 
 def test_writing_goes_at_the_cards_pace_a_ring_ahead(rig: Rig) -> None:
-    facts, _ = rig.play("waits_for_the_card")
-    assert facts["seconds"] == pytest.approx(1.0, abs=0.08)
-    assert 7_200 - 3 * 960 <= facts["most_ahead"] <= 7_200
-    assert facts["underruns"] == 0
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert facts["seconds"] == pytest.approx(1.0, abs=0.08)
+        assert 7_200 - 3 * 960 <= facts["most_ahead"] <= 7_200
+        assert facts["underruns"] == 0
+
+    rig.holds("waits_for_the_card", check)
 
 
 def test_drop_fades_within_ten_milliseconds_and_is_silent_after(rig: Rig) -> None:
-    facts, heard = rig.play("drops")
-    assert facts["dropped"] > 0
-    assert facts["dropped_again"] <= FADE_MOST
-    assert facts["written"] == facts["sounded"] + facts["dropped"] + facts["dropped_again"]
-    assert facts["underruns"] == 0
-    first, end = _sounding(heard)
-    assert end - first == pytest.approx(facts["sounded"], abs=30)  # a tone crosses zero
-    tone = np.abs(scenes.tone(0.5))[: end - first]
-    envelope = np.abs(heard[first:end]) / np.maximum(tone, 0.05)
-    assert np.all(envelope[-FADE_LEAST // 2 :] < 0.8)
-    steps = np.abs(np.diff(heard[first:end]))
-    assert steps.max() <= np.abs(np.diff(scenes.tone(0.1))).max() * 1.05, "a click"
-    assert np.abs(heard[end - FADE_MOST - 200 : end - FADE_MOST]).max() > 0.45, "it faded for too long"
+    def check(facts: dict[str, Any], heard: Frames) -> None:
+        assert facts["dropped"] > 0
+        assert facts["dropped_again"] <= FADE_MOST
+        assert facts["written"] == facts["sounded"] + facts["dropped"] + facts["dropped_again"]
+        assert facts["underruns"] == 0
+        first, end = _sounding(heard)
+        assert end - first == pytest.approx(facts["sounded"], abs=30)  # a tone crosses zero
+        tone = np.abs(scenes.tone(0.5))[: end - first]
+        envelope = np.abs(heard[first:end]) / np.maximum(tone, 0.05)
+        assert np.all(envelope[-FADE_LEAST // 2 :] < 0.8)
+        steps = np.abs(np.diff(heard[first:end]))
+        assert steps.max() <= np.abs(np.diff(scenes.tone(0.1))).max() * 1.05, "a click"
+        assert np.abs(heard[end - FADE_MOST - 200 : end - FADE_MOST]).max() > 0.45, "it faded for too long"
+
+    rig.holds("drops", check)
 
 
 def test_what_follows_a_drop_sounds_whole(rig: Rig) -> None:
-    facts, heard = rig.play("goes_on_after_drop")
-    programme = scenes.chirp()
-    at = _where(programme, heard)
-    np.testing.assert_allclose(heard[at : at + RATE], programme, atol=1e-4)
-    assert facts["written"] == facts["sounded"] + facts["dropped"]
+    def check(facts: dict[str, Any], heard: Frames) -> None:
+        programme = scenes.chirp()
+        at = _where(programme, heard)
+        np.testing.assert_allclose(heard[at : at + RATE], programme, atol=1e-4)
+        assert facts["written"] == facts["sounded"] + facts["dropped"]
+
+    rig.holds("goes_on_after_drop", check)
 
 
 def test_only_an_empty_ring_in_mid_programme_is_an_underrun(rig: Rig) -> None:
-    facts, heard = rig.play("runs_dry")
-    assert (facts["before"], facts["late"], facts["after"]) == (0, 1, 1)
-    first, end = _sounding(heard)
-    assert (end - first) / RATE > 0.4, "silence was not inserted"
+    def check(facts: dict[str, Any], heard: Frames) -> None:
+        assert (facts["before"], facts["late"], facts["after"]) == (0, 1, 1)
+        first, end = _sounding(heard)
+        assert (end - first) / RATE > 0.4, "silence was not inserted"
+
+    rig.holds("runs_dry", check)
 
 
 def test_one_stream_at_a_time(rig: Rig) -> None:
-    facts, _ = rig.play("is_one_stream")
-    assert "open already" in facts["refused"]
-    assert facts["present"]
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert "open already" in facts["refused"]
+        assert facts["present"]
+
+    rig.holds("is_one_stream", check)
 
 
 def test_a_cancelled_write_tells_what_it_queued(rig: Rig) -> None:
-    facts, _ = rig.play("is_cancelled")
-    assert 0 < facts["cancelled_at"] < 5 * RATE
-    assert facts["written"] == facts["cancelled_at"] + RATE // 10
-    assert facts["sounded"] == facts["written"] - facts["dropped"]
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert 0 < facts["cancelled_at"] < 5 * RATE
+        assert facts["written"] == facts["cancelled_at"] + RATE // 10
+        assert facts["sounded"] == facts["written"] - facts["dropped"]
+
+    rig.holds("is_cancelled", check)
+
+
+def test_a_cancelled_open_leaves_the_device_free(rig: Rig) -> None:
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert facts["opened"] == 6
+
+    rig.holds("is_cancelled_while_it_opens", check)
 
 
 def test_a_missing_card_is_named_with_what_is_there(rig: Rig) -> None:
-    facts, _ = rig.play("is_missing")
-    assert not facts["present"]
-    assert "no output device is called" in facts["refused"]
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert not facts["present"]
+        assert "no output device is called" in facts["refused"]
+
+    rig.holds("is_missing", check)
 
 
 @pytest.mark.parametrize("which", ["virtual", pytest.param("portaudio", marks=pytest.mark.realtime)])
-def test_a_card_pulled_out_in_mid_turn_is_lost_soon(which: str) -> None:
+def test_a_card_pulled_out_in_mid_turn_is_lost_soon(which: str, request: pytest.FixtureRequest) -> None:
     if which == "virtual":
         facts, _ = VirtualRig().play("is_lost")
     else:
-        if (why := pulse.missing()) is not None:
-            pytest.skip(f"PortAudio cannot be heard here: {why}")
-        with pulse.PulseDaemon() as daemon:  # its own: it is killed
-            facts, _ = PortAudioRig(daemon).play("is_lost")
+        facts = request.getfixturevalue("accidents").killed.result()
     assert "failed while it was open" in facts["refused"]
     assert facts["seconds"] < 3
     assert facts["drain_raises"]
     assert facts["dropped"] == facts["unheard"] > 0
     assert facts["close_s"] < 1
     assert not facts["present"]
+
+
+@pytest.mark.realtime
+def test_a_device_that_hangs_is_given_up_and_hangs_nothing_else(accidents: Accidents) -> None:
+    facts = accidents.hung.result()
+    assert "taken no frames for 2 s" in facts["refused"]
+    assert facts["seconds"] < 4
+    assert facts["close_s"] < 3
 
 
 @pytest.mark.realtime

@@ -1,0 +1,192 @@
+"""PortAudio in this process: loaded at its first use, devices found by name, streams started and stopped.
+
+Facts about PortAudio that this leans on:
+- It lists the devices once, at `Pa_Initialize`. A card that was plugged in later is seen only after
+  terminate and initialize, which may not happen while a stream is open; it is done here when
+  /proc/asound says that something changed, after a device was lost, and when one is not found or
+  does not open.
+- Everything here may block: tens of ms as a rule, for ever when a device (or a sound server) hangs
+  in the kernel. So it runs on daemon threads that may be left behind, never on the loop's executor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from hal.errors import SoundMissing
+
+_BUSY_S = 5.0
+
+
+class Beginner(Protocol):
+    """A stream that opens itself with a loaded library."""
+
+    def begin(self, sounddevice: Any, device: str | None) -> Any:
+        """Find, open and start; returns sounddevice's stream. Raises SoundMissing, PortAudioError."""
+
+    def keep(self) -> bool:
+        """Whether it is still wanted, now that it runs."""
+
+
+class Library:
+    """One lock around PortAudio, which is not made for two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sounddevice: Any = None
+        self._streams = 0
+        self._seen: str | None = None
+        """What the kernel said when the list was made; None: it may be old in any case."""
+
+    def sees(self, device: str | None, *, otherwise: bool) -> bool:
+        """Whether the device is on the list; `otherwise` while another thread is busy with PortAudio."""
+        if not self._lock.acquire(blocking=False):
+            return otherwise
+        try:
+            find(self._fresh(), device)
+        except SoundMissing:
+            return False
+        finally:
+            self._lock.release()
+        return True
+
+    def start(self, stream: Beginner, device: str | None) -> None:
+        """Open a stream, a second time with a fresh list when the first fails. Raises SoundMissing."""
+        if not self._lock.acquire(timeout=_BUSY_S):
+            raise SoundMissing("PortAudio hangs in a device that does not answer; replug it and restart")
+        try:
+            sounddevice = self._fresh()
+            try:
+                raw = stream.begin(sounddevice, device)
+            except (SoundMissing, sounddevice.PortAudioError):
+                if self._streams == 0:
+                    self._renew()
+                raw = self._start_again(stream, device)
+            if stream.keep():
+                self._streams += 1
+            else:
+                raw.abort(ignore_errors=True)
+                raw.close(ignore_errors=True)
+        finally:
+            self._lock.release()
+
+    def stop(self, raw: Any, *, gently: bool) -> None:
+        """End a stream, gently when what PortAudio holds shall still sound. Never raises."""
+        with self._lock:
+            (raw.stop if gently else raw.abort)(ignore_errors=True)
+            raw.close(ignore_errors=True)
+            self._streams -= 1
+            if not gently:
+                self._seen = None
+
+    def forsake(self) -> None:
+        """A device hangs: do not let it hang the end of the process too."""
+        if self._sounddevice is not None:
+            atexit.unregister(self._sounddevice._exit_handler)  # noqa: SLF001 - it has no public name
+
+    def _start_again(self, stream: Beginner, device: str | None) -> Any:
+        sounddevice = self._sounddevice
+        try:
+            return stream.begin(sounddevice, device)
+        except sounddevice.PortAudioError as error:
+            raise SoundMissing(
+                f"output device {device or 'default'!r} cannot be opened: {error}; end whatever "
+                f"holds it and check that it can play 48 kHz. {_present(sounddevice)}"
+            ) from error
+
+    def _fresh(self) -> Any:
+        if self._sounddevice is None:
+            seen = _sound_cards()
+            try:
+                import sounddevice
+            except (OSError, ImportError) as error:
+                raise SoundMissing(
+                    f"PortAudio cannot be loaded: {error}; install it (apt install libportaudio2)"
+                ) from error
+            self._sounddevice = sounddevice
+            self._seen = seen
+        elif self._streams == 0 and self._seen != _sound_cards():
+            self._renew()
+        return self._sounddevice
+
+    def _renew(self) -> None:
+        self._seen = _sound_cards()
+        self._sounddevice._terminate()  # noqa: SLF001 - sounddevice has no public way to look again
+        self._sounddevice._initialize()  # noqa: SLF001 - see above
+
+
+LIBRARY = Library()
+
+
+async def on_thread(work: Callable[[], None]) -> None:
+    """Run `work` on a daemon thread of its own, so that one that hangs hangs nothing else."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if ended.done():
+            return
+        if error is None:
+            ended.set_result(None)
+        else:
+            ended.set_exception(error)
+
+    def run() -> None:
+        fault: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever awaits
+            fault = error
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            loop.call_soon_threadsafe(settle, fault)
+
+    threading.Thread(target=run, name="portaudio", daemon=True).start()
+    await ended
+
+
+def find(sounddevice: Any, name: str | None) -> int:
+    """The index of the output device of that name. Raises SoundMissing, which lists what there is.
+
+    None is the default device; a name is matched exactly, else as a part (in any case) of one name.
+    """
+    if name is None:
+        try:
+            return int(sounddevice.query_devices(kind="output")["index"])
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise SoundMissing(
+                f"there is no default output device; plug one in. {_present(sounddevice)}"
+            ) from error
+    outputs = [(int(device["index"]), str(device["name"])) for device in _outputs(sounddevice)]
+    matches = [index for index, present in outputs if present == name]
+    if not matches:
+        matches = [index for index, present in outputs if name.casefold() in present.casefold()]
+    if len(matches) == 1:
+        return matches[0]
+    fault = "several output devices are" if matches else "no output device is"
+    raise SoundMissing(
+        f"{fault} called {name!r}; plug it in, or set sound.device to one of these. {_present(sounddevice)}"
+    )
+
+
+def _outputs(sounddevice: Any) -> list[Any]:
+    return [device for device in sounddevice.query_devices() if device["max_output_channels"] > 0]
+
+
+def _present(sounddevice: Any) -> str:
+    names = [repr(str(device["name"])) for device in _outputs(sounddevice)]
+    return f"Present: {', '.join(names) or 'no output device at all'}."
+
+
+def _sound_cards() -> str:
+    """What the kernel says of its sound cards; changes when one comes or goes."""
+    texts = []
+    for path in (Path("/proc/asound/cards"), Path("/proc/asound/pcm")):
+        with contextlib.suppress(OSError):
+            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+    return "\n".join(texts)
