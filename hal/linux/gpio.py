@@ -105,6 +105,11 @@ class GpiozeroLines:
             )
         try:
             yield
+        except ImportError as error:
+            raise LineError(
+                f"line {spec.name} cannot be had: {error}; install gpiozero and lgpio (pip where it has a "
+                f"wheel, else apt install python3-gpiozero python3-lgpio and a venv that sees them)"
+            ) from error
         except _faults() as error:
             raise LineError(
                 f"line {spec.name} (offset {spec.offset} of gpiochip{spec.chip}) cannot be had: "
