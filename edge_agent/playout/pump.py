@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCK_FRAMES = RATE_HZ // 10
-"""What is levelled and written at once: 100 ms, well under the ring, few wake-ups."""
+BLOCK_FRAMES = RATE_HZ // 5
+"""What is levelled and written at once: 200 ms, few wake-ups (the ring takes it piece by piece)."""
 KEPT_FRAMES = RATE_HZ
 """Least that is remembered of what was read: more than ring, card and limiter can hold."""
 
