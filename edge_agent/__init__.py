@@ -1,3 +1,41 @@
-"""The village node's agent. (The map of the house is drawn here when the rooms stand.)"""
+"""The village node's agent: the house and its map.
+
+`hal` is the outer wall; every door to the world is a port in `hal.ports`, opened by a real driver
+(`hal.linux`) or its virtual sibling (`hal.sim`). The rooms below have no door of their own. Data
+enters by an inlet, passes the junction, leaves by an outlet, and rests on its way in one tank;
+imports run in the same direction, top to bottom, and results return as the value of an await.
+
+::
+
+    __main__        the entry
+    cli/            what people type        app check order posting run silence speech log_lines;
+                                            demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
+    agent           builds the rooms, starts them bottom-up, stops them in exact reverse
+    doors           opens the doors a config asks for, each real or virtual
+    config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good
+    catalogue       what is said to people, Vietnamese and English
+
+    command/        INLET: orders           topics envelope acceptance messages ledger scribe tally execution inbox settings
+    sense/          INLET: the box itself   monitor light conditions settings
+    router          the junction: one match from an intent to the room that does it
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness silent settings
+    board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
+                                            protocols/alpha settings
+    report/         OUTLET: to the server   asrun outbox (TANK) shelf status settings
+    cache/          cellar: media           store (TANK) assets incoming fetcher download settings
+
+    clocktrust      how far wall time may be believed
+    kept, ticket    small facts over restarts; a request's way through an outlet
+    model, errors   frozen values all rooms share; the error tree
+
+    hal/            ports errors inflow
+    hal/linux/      clock disk database sound portaudio gpio serial datagram broker mqtt web supervisor
+    hal/sim/        world node loop clock disk database supervisor network broker link sound heard gpio record
+                    sign sign_line board_line pty picture faults checkers judge
+
+One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->
+router -> cache.fetcher -> playout.channel -> arbiter -> turn -> amplifier and pump -> gain -> sound card; and back as
+steps: stored with its as-run entry and its report in one transaction, then report.outbox -> broker.
+"""
 
 __version__ = "0.1.0"

@@ -40,12 +40,12 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
     async with AsyncExitStack() as stack:
         clock = SystemClock(settings.clock.trust_file, always_synced=settings.hardware.clock == "sim")
         state = Path(settings.storage.state_dir)
-        disk = DirectoryDisk(state)
-        database = await open_database(state / DATABASE, schemas)
+        database = await open_database(state / DATABASE, schemas)  # first: it refuses a second agent
         stack.push_async_callback(database.close)
+        disk = DirectoryDisk(state)
         supervisor = SystemdSupervisor()
         stack.callback(supervisor.close)
-        web = UrllibWeb(f"village-node/{__version__}")
+        web = UrllibWeb(f"village-node/{__version__}", slots=2 * settings.cache.downloads_max)
         stack.callback(web.close)
         recorder = _recorder(settings, clock)
         if recorder is not None:
