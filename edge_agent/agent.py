@@ -171,7 +171,9 @@ async def build(settings: Settings, hardware: Hardware, *, rng: random.Random) -
 
 def _caps(settings: Settings, hardware: Hardware) -> Caps:
     board = settings.board
-    boards: list[dict[str, str | int]] = [{"protocol": board.protocol, "columns": board.columns, "rows": board.rows}]
+    boards: list[dict[str, str | int]] = [
+        {"protocol": board.protocol, "columns": board.columns, "rows": board.rows}
+    ]
     return Caps(
         agent=__version__,
         verbs=sorted(type_of_verb),
