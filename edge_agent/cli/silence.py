@@ -10,7 +10,7 @@ Exit codes: 0 all lines are inactive (or virtual); 1 no config that can be used;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from edge_agent import catalogue, config
@@ -19,7 +19,6 @@ from edge_agent.cli.run import NO_CONFIG, read_config
 from hal.errors import LineError
 
 if TYPE_CHECKING:
-    from edge_agent.playout.settings import AmplifierSettings
     from hal.ports import Lines, LineSpec
 
 SOME_LEFT: Final = 3
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
             return NO_CONFIG
         amplifier = invalid.sections["amplifier"]
         hardware = invalid.sections.get("hardware", config.HardwareSettings())
-    specs = list(amplifier_lines(amplifier)) if hardware.gpio == "linux" else []
+    specs = amplifier.lines() if hardware.gpio == "linux" else []
     if not specs:
         return 0
     from hal.linux.gpio import GpiozeroLines
@@ -53,16 +52,6 @@ def main(arguments: Sequence[str]) -> int:
         speech.complain(catalogue.say("silence_skipped", tongue, name=spec.name, why=error))
     speech.complain(catalogue.say("silence_done", tongue, count=len(specs) - len(left)))
     return SOME_LEFT if left else 0
-
-
-def amplifier_lines(amplifier: AmplifierSettings) -> Iterator[LineSpec]:
-    """Every output of the amplifier: power first, so that no relay switches under load."""
-    if amplifier.power is not None:
-        yield amplifier.power.spec("amplifier.power")
-    for zone, line in amplifier.zones.items():
-        yield line.spec(f"amplifier.zones.{zone}")
-    if amplifier.mute is not None:
-        yield amplifier.mute.spec("amplifier.mute")
 
 
 def silence(lines: Lines, specs: Sequence[LineSpec]) -> list[tuple[LineSpec, LineError]]:

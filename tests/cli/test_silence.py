@@ -43,19 +43,19 @@ class Chip:
         self.closed = True
 
 
-def test_power_goes_first_and_every_line_is_named() -> None:
-    specs = list(silence.amplifier_lines(parse(CONFIG).amplifier))
-    assert [(spec.name, spec.offset, spec.active_low) for spec in specs] == [
-        ("amplifier.power", 17, True),
-        ("amplifier.zones.cho", 5, False),
-        ("amplifier.mute", 27, False),
+def test_each_line_is_asked_for_as_the_amplifier_drives_it_in_the_order_it_falls_silent() -> None:
+    chip = Chip()
+    silence.silence(chip, parse(CONFIG).amplifier.lines())
+    assert [(spec.name, spec.offset, spec.active_low) for spec in chip.asked] == [
+        ("amplifier_unmute", 27, True),  # the config's line mutes when high, so INACTIVE must be high
+        ("amplifier_power", 17, True),
     ]
 
 
 def test_a_line_that_refuses_does_not_keep_the_others_from_silence() -> None:
     chip = Chip()
-    left = silence.silence(chip, list(silence.amplifier_lines(parse(CONFIG).amplifier)))
-    assert [spec.offset for spec in chip.asked] == [17, 27]
+    left = silence.silence(chip, parse(CONFIG).amplifier.lines())
+    assert [spec.offset for spec in chip.asked] == [27, 17]
     assert [spec.offset for spec, _ in left] == [5]
     assert chip.closed
 
@@ -94,6 +94,6 @@ def test_a_problem_elsewhere_in_the_config_does_not_leave_the_amplifier_on(
     if code == 1:
         assert "amplifier.powr" in said
     else:
-        assert [spec.offset for spec in chips[0].asked] == [17, 27]
-        assert "Line amplifier.zones.cho is held" in said
+        assert [spec.offset for spec in chips[0].asked] == [27, 17]
+        assert "Line zone_cho is held" in said
         assert "2 amplifier line(s) driven inactive" in said
