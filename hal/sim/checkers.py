@@ -88,11 +88,11 @@ class LoudEar:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AmplifierRule:
     """An amplifier's lines and least times. A line that the history does not know does not exist:
-    without a power line it is always on, without a mute line always open, without zones always heard."""
+    without a power line it is always on, without an unmute line always open, without zones always heard."""
 
     power: str = "amplifier_power"
-    mute: str = "amplifier_mute"
-    """ACTIVE = muted."""
+    unmute: str = "amplifier_unmute"
+    """ACTIVE = open: every line at rest is off and silent."""
     zone_prefix: str = "zone_"
     settle_s: float = 2.0
     """From power on until the mute may go."""
@@ -111,10 +111,10 @@ class _Bench:
     powered: bool
     has_mute: bool
     has_zones: bool
-    muted: bool = False
+    muted: bool
     on_ns: int | None = None
     off_ns: int | None = None
-    muted_ns: int = 0
+    muted_ns: int | None = None
     relay_ns: int | None = None
     zones: frozenset[str] = frozenset()
 
@@ -126,10 +126,10 @@ class _Bench:
         rule, now_ns = self.rule, change.at_ns
         if change.line == rule.power and change.active != self.powered:
             yield from self._switch(on=change.active, now_ns=now_ns)
-        elif change.line == rule.mute and change.active != self.muted:
-            if self.powered and not change.active:
+        elif change.line == rule.unmute and change.active == self.muted:
+            if self.powered and change.active:
                 yield from self._unmute(now_ns)
-            self.muted, self.muted_ns = change.active, now_ns
+            self.muted, self.muted_ns = not change.active, now_ns
         elif change.line.startswith(rule.zone_prefix) and change.active != (change.line in self.zones):
             if self.powered and self.has_mute:
                 yield from self._quiet_before(f"Relay {change.line} switched", now_ns)
@@ -160,7 +160,7 @@ class _Bench:
     def _quiet_before(self, what: str, now_ns: int) -> Iterator[str]:
         if not self.muted:
             yield _at(now_ns, f"{what} while unmuted.")
-        elif now_ns - self.muted_ns < self.rule.mute_s * NS and self.on_ns != self.muted_ns:
+        elif self.muted_ns is not None and now_ns - self.muted_ns < self.rule.mute_s * NS:
             yield _at(now_ns, f"{what} {_s(now_ns - self.muted_ns)} after the mute.")
 
 
@@ -173,7 +173,8 @@ def amplifier_walk(
     bench = _Bench(
         rule=rule,
         powered=rule.power not in names,
-        has_mute=rule.mute in names,
+        muted=rule.unmute in names,
+        has_mute=rule.unmute in names,
         has_zones=any(name.startswith(rule.zone_prefix) for name in names),
     )
     spans: list[Span] = []

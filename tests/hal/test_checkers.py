@@ -31,21 +31,24 @@ class Change:
 
 
 def history(*changes: tuple[float, str, bool]) -> list[Change]:
-    """Changes at seconds, of an amplifier with power, mute and one zone, requested at 0."""
-    names = {"power": "amplifier_power", "mute": "amplifier_mute", "hall": "zone_hall", "yard": "zone_yard"}
+    """Changes at seconds, of an amplifier with power, unmute and one zone, requested at 0."""
+    names = {
+        "power": "amplifier_power",
+        "unmute": "amplifier_unmute",
+        "hall": "zone_hall",
+        "yard": "zone_yard",
+    }
     requests = [Change(0, name, active=False) for name in list(names.values())[:3]]
     return requests + [Change(round(at * NS), names[line], active) for at, line, active in changes]
 
 
 GOOD = (
-    (10.0, "mute", True),
     (10.0, "power", True),
     (12.0, "hall", True),
-    (12.1, "mute", False),
-    (20.0, "mute", True),
+    (12.1, "unmute", True),
+    (20.0, "unmute", False),
     (20.05, "power", False),
     (20.05, "hall", False),
-    (23.05, "mute", False),
 )
 
 
@@ -61,21 +64,21 @@ def test_a_proper_sequence_is_live_between_unmute_and_mute() -> None:
 
 
 def test_what_is_still_live_at_the_end_is_live_until_then() -> None:
-    assert walk(*GOOD[:4], end_s=15) == ([(round(12.1 * NS), 15 * NS)], [])
+    assert walk(*GOOD[:3], end_s=15) == ([(round(12.1 * NS), 15 * NS)], [])
 
 
 def test_an_unmute_before_it_has_settled_is_found() -> None:
-    _, found = walk((10, "mute", True), (10, "power", True), (10.5, "hall", True), (11, "mute", False))
+    _, found = walk((10, "power", True), (10.5, "hall", True), (11, "unmute", True))
     assert found == ["At 11.000 s: The mute went 1.000 s after power on, before it had settled."]
 
 
 def test_an_unmute_right_after_a_relay_is_found() -> None:
-    _, found = walk((10, "mute", True), (10, "power", True), (13, "hall", True), (13.02, "mute", False))
+    _, found = walk((10, "power", True), (13, "hall", True), (13.02, "unmute", True))
     assert found == ["At 13.020 s: The mute went 0.020 s after a relay switched."]
 
 
 def test_power_without_mute_is_found_both_ways() -> None:
-    _, found = walk((10, "power", True), (20, "power", False))
+    _, found = walk((5, "unmute", True), (10, "power", True), (20, "power", False))
     assert found == [
         "At 10.000 s: The amplifier went on unmuted.",
         "At 20.000 s: The amplifier went off while unmuted.",
@@ -83,17 +86,17 @@ def test_power_without_mute_is_found_both_ways() -> None:
 
 
 def test_a_relay_that_switches_while_live_is_found() -> None:
-    _, found = walk(*GOOD[:4], (15, "yard", True))
+    _, found = walk(*GOOD[:3], (15, "yard", True))
     assert found == ["At 15.000 s: Relay zone_yard switched while unmuted."]
 
 
 def test_a_relay_that_does_not_wait_for_the_mute_is_found() -> None:
-    _, found = walk(*GOOD[:4], (15, "mute", True), (15.01, "yard", True))
+    _, found = walk(*GOOD[:3], (15, "unmute", False), (15.01, "yard", True))
     assert found == ["At 15.010 s: Relay zone_yard switched 0.010 s after the mute."]
 
 
 def test_power_on_too_soon_after_off_is_found() -> None:
-    _, found = walk(*GOOD[:-1], (21, "power", True))
+    _, found = walk(*GOOD, (21, "power", True))
     assert found == ["At 21.000 s: The amplifier went on 0.950 s after it went off."]
 
 
@@ -102,8 +105,13 @@ def test_an_amplifier_without_lines_is_always_live() -> None:
 
 
 def test_with_all_relays_off_nobody_hears_it() -> None:
-    live, _ = walk((10, "mute", True), (10, "power", True), (12.1, "mute", False))
+    live, _ = walk((10, "power", True), (12.1, "unmute", True))
     assert live == []
+
+
+def test_what_was_never_unmuted_is_not_live() -> None:
+    live, found = walk((10, "power", True), (12, "hall", True), (20, "power", False))
+    assert (live, found) == ([], [])
 
 
 # ---------------------------------------------------------------- sound
