@@ -159,7 +159,7 @@ class VirtualStream:
                 rest = rest[room:]
             if not len(rest):
                 return
-            await self._pause(min(len(rest), self._ring_frames))
+            await self._pause(min(len(rest), max(1, self._ring_frames // 2)))
 
     async def drain(self) -> None:
         self._ending = True
@@ -291,7 +291,10 @@ class VirtualStream:
             raise SoundLost(f"the sound device failed while it was open: {self._lost}")
 
     async def _pause(self, room: int) -> None:
-        """Sleep until the ring has this much room, or something happens to the card."""
+        """Sleep until the ring has this much room, or something happens to the card.
+
+        A writer asks for half the ring at most: on real time it wakes late, and would find the ring dry.
+        """
         now = self._clock.monotonic_ns()
         if self._frozen_ns is not None:
             until = self._frozen_ns + int(_STALL_S * NS)

@@ -97,6 +97,25 @@ def test_a_late_writer_is_heard_as_inserted_silence() -> None:
     assert stage.heard.frames_inserted == pytest.approx(0.4 * RATE, abs=2)
 
 
+def test_blocks_larger_than_the_ring_leave_a_late_writer_half_of_it() -> None:
+    stage = Stage()
+
+    async def main() -> int:
+        stream = await stage.open()
+        writing = asyncio.create_task(stream.write(scenes.tone(2.0)))
+        least = RATE
+        for _ in range(300):
+            await asyncio.sleep(0.005)
+            status = stream.status()
+            least = min(least, status.written - status.sounded)
+        await writing
+        await stream.drain()
+        await stream.close()
+        return least
+
+    assert stage.play(main()) >= 3_500
+
+
 def test_a_stalled_card_is_given_up_after_two_seconds() -> None:
     stage = Stage()
 
