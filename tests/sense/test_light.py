@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from edge_agent.sense.light import PATTERN, Condition, condition
@@ -32,5 +34,5 @@ def test_no_two_conditions_look_alike() -> None:
 
 def test_the_light_never_flashes_faster_than_four_times_a_second() -> None:
     for pattern in PATTERN.values():
-        changes = sum(1 for (lit, _), (then, _) in zip(pattern, pattern[1:], strict=False) if lit != then)
+        changes = sum(1 for (lit, _), (then, _) in pairwise(pattern) if lit != then)
         assert changes / 2 / 2.0 <= 4
