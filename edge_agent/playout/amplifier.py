@@ -249,7 +249,8 @@ class Amplifier:
             self._try_set(self._unmute, active=False)
             if self._position.state is State.LIVE:
                 self._position = _mute(self._position, self._times, self._clock.monotonic_ns())
-                await asyncio.sleep(self._times.mute / NS)
+            left_ns = self._position.switchable_ns - self._clock.monotonic_ns()
+            await asyncio.sleep(max(0, left_ns) / NS)
         for line in self._off_order():
             self._try_set(line, active=False)
         if self._position.powered:
