@@ -64,10 +64,13 @@ class Scene:
 
     @property
     def amplifier(self) -> str:
-        """OFF, MUTED (settling included) or LIVE, from the lines alone."""
+        """OFF, SETTLING, MUTED or LIVE, from the lines alone: zones are switched once it has settled."""
         if not self.lines.get("amplifier_power"):
             return "OFF"
-        return "LIVE" if self.lines.get("amplifier_unmute") else "MUTED"
+        if self.lines.get("amplifier_unmute"):
+            return "LIVE"
+        zones = [on for line, on in self.lines.items() if line.startswith("zone_")]
+        return "MUTED" if not zones or any(zones) else "SETTLING"
 
     def look(self) -> None:
         """Read what the hardware did since the last look."""

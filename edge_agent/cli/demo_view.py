@@ -11,7 +11,7 @@ from rich.text import Text
 
 from edge_agent.cli.demo_scene import Scene
 
-_COLOUR = {"OFF": "dim", "MUTED": "yellow", "LIVE": "bold green"}
+_COLOUR = {"OFF": "dim", "SETTLING": "yellow", "MUTED": "yellow", "LIVE": "bold green"}
 _METER_CELLS = 40
 _FLOOR_DB = -60.0
 
@@ -39,7 +39,7 @@ def _sound(scene: Scene) -> Text:
         if name.startswith("zone_")
     )
     return Text.assemble(
-        (f"{state:<7}", _COLOUR[state]),
+        (f"{state:<9}", _COLOUR[state]),
         ("█" * lit, "green" if scene.level_dbfs < -6 else "red"),
         ("░" * (_METER_CELLS - lit), "dim"),
         f" {scene.level_dbfs:6.1f} dBFS  ",
