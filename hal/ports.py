@@ -284,9 +284,10 @@ class BrokerSession(Protocol):
         >= 0x80), BrokerLost. Several may run at once; none is sent again by the driver."""
 
     async def receive(self) -> Delivery:
-        """The next delivery in order. Nothing is acknowledged yet and nothing received at QoS 1 is
-        dropped: Receive Maximum is the back-pressure. At QoS 0, which has none, what comes while 64
-        wait is dropped. Raises BrokerLost, after what had come before the loss."""
+        """The next delivery in order. Nothing is acknowledged yet. Receive Maximum is the back-pressure
+        at QoS 1; from a broker that disregards it, so much as can be held comes, and the session ends
+        after it: nothing is skipped, the rest comes on the next one. At QoS 0, which has none, what comes
+        while 64 wait is dropped. Raises BrokerLost, after what had come before the loss."""
 
     def acknowledge(self, delivery: Delivery) -> None:
         """Send PUBACK (QoS 1; nothing at QoS 0). Never blocks, never raises: lost is redelivered."""

@@ -193,6 +193,22 @@ def test_a_slow_application_loses_nothing(broker_bench: Bench) -> None:
     broker_bench.run(main)
 
 
+def test_a_flood_of_orders_comes_through_whole_and_in_order(broker_bench: Bench) -> None:
+    """Mosquitto 2.0.11 forgets the Receive Maximum with the first PUBACK; that must not end the session."""
+
+    async def main() -> None:
+        async with (
+            broker_bench.broker.session(node(receive_maximum=8)) as session,
+            broker_bench.broker.session(SERVER) as server,
+        ):
+            await session.subscribe("t/#")
+            for number in range(300):
+                await server.publish(order(number))
+            assert numbers(await take(session, 300)) == list(range(300))
+
+    broker_bench.run(main)
+
+
 def test_a_refused_publish_is_raised_with_its_reason(broker_bench: Bench) -> None:
     async def main() -> None:
         async with broker_bench.broker.session(node()) as session:
