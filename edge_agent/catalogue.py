@@ -37,9 +37,7 @@ def explain(code: str, details: Mapping[str, str], language: Language) -> Advice
     """The sentences of a problem. `details` must hold what the code's sentences quote."""
     entry = _PROBLEMS[_variant(code, details)]
     advice = entry.vi if language is Language.VI else entry.en
-    facts = {
-        name: _kinds(text, language) if name.endswith("_kind") else text for name, text in details.items()
-    }
+    facts = {name: _worded(name, text, language) for name, text in details.items()}
     return Advice(advice.reason.format_map(facts).strip(), advice.remedy.format_map(facts).strip())
 
 

@@ -120,6 +120,15 @@ def test_every_pattern_of_the_settings_is_in_words() -> None:
     assert patterns <= set(catalogue.FORMS), patterns - set(catalogue.FORMS)
 
 
+def test_a_pattern_is_told_in_words() -> None:
+    pattern, (vietnamese, english) = next(iter(catalogue.FORMS.items()))
+    details = {"found": "x y", "pattern": pattern, "note": ""}
+    for language, words in ((Language.VI, vietnamese), (Language.EN, english)):
+        remedy = explain("bad_form", details, language).remedy
+        assert words in remedy
+        assert pattern not in remedy
+
+
 def patterns_in(kind: mi.Type) -> Iterator[str]:
     match kind:
         case mi.StrType(pattern=str(pattern)):
