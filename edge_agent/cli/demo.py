@@ -51,7 +51,7 @@ def demo(
         raise speech.Usage("file_unreadable", path=programme, why="not a file")
     console = Console(stderr=as_json)
     try:
-        play = set_stage(out or _new_directory(), programme)
+        play = set_stage((out or _new_directory()).resolve(), programme)
         scene = asyncio.run(_perform(play, console))
         result = asyncio.run(_judge(play, scene))
     except (demo_stage.PropMissing, HalError, TimeoutError) as error:
