@@ -133,7 +133,7 @@ class Fetch:
         except ValueError as error:
             raise MediaRefused(
                 ReasonCode.BAD_ARGS,
-                f"The address {shown(self._url)!r} cannot be used: {error}; send an http(s) URL.",
+                f"The address {shown(self._url)!r} cannot be fetched: {error} Send one that can.",
             ) from error
         try:
             self._understand(download, offset)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -39,11 +39,23 @@ ID_PATTERN = (
 )
 """One spelling per id: an id that could be spelt in two ways could be used twice."""
 
+_ISS_PATTERN = r"^[a-z0-9][a-z0-9._-]{1,63}\Z"
+_AUD_PATTERN = r"^[ng]:[a-z0-9-]{1,40}\Z"
+_VERB_PATTERN = r"^[a-z_]{1,32}\Z"
+_CLASS_PATTERN = r"^[a-z]{1,32}\Z"
+
+FORMS = {
+    ID_PATTERN: "a ULID in upper case or a UUID in lower case",
+    _ISS_PATTERN: "a name of 2 to 64 of a-z, 0-9, `.`, `_`, `-`",
+    _AUD_PATTERN: "`n:` and a node's name, or `g:` and a group's",
+    _VERB_PATTERN: "a verb in lower case",
+    _CLASS_PATTERN: "routine, priority or emergency",
+}
+"""The patterns of this page in words: nobody should have to read them in a refusal."""
+
 _Id = Annotated[str, Meta(pattern=ID_PATTERN)]
-_Iss = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{1,63}\Z")]
-_Audience = Annotated[
-    list[Annotated[str, Meta(pattern=r"^[ng]:[a-z0-9-]{1,40}\Z")]], Meta(min_length=1, max_length=64)
-]
+_Iss = Annotated[str, Meta(pattern=_ISS_PATTERN)]
+_Audience = Annotated[list[Annotated[str, Meta(pattern=_AUD_PATTERN)]], Meta(min_length=1, max_length=64)]
 _When = Annotated[datetime, Meta(tz=True)]
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
@@ -109,12 +121,12 @@ class _Inner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     id: _Id
     iss: _Iss
     aud: _Audience
-    verb: Annotated[str, Meta(pattern=r"^[a-z_]{1,32}\Z")]
+    verb: Annotated[str, Meta(pattern=_VERB_PATTERN)]
     seq: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     iat: _When
     exp: _When
     nonce: Annotated[str, Meta(max_length=128)] | None = None
-    klass: Annotated[str, Meta(pattern=r"^[a-z]{1,32}\Z")] = msgspec.field(name="class")
+    klass: Annotated[str, Meta(pattern=_CLASS_PATTERN)] = msgspec.field(name="class")
     supersedes: _Id | None = None
     dry: bool = False
     args: dict[str, Any]
@@ -153,7 +165,7 @@ def read(sealed: Sealed, *, verbs: Collection[str]) -> Order:
     if type(version) is not int or version != VERSION:
         raise OrderRefused(
             ReasonCode.UNSUPPORTED,
-            f"The order is of version {printable(version)}; this node knows version {VERSION}. Send that, or update it.",
+            f"The order is of version {printable(repr(version))}; this node knows version {VERSION}. Send that, or update it.",
         )
     inner = _convert(sealed.fields, _Inner)
     try:
@@ -248,6 +260,14 @@ def printable(thing: object) -> str:
     return "".join(c if c.isprintable() else "?" for c in str(thing)[:160])
 
 
+def worded(error: Exception, forms: Mapping[str, str]) -> str:
+    """What msgspec found wrong, with patterns told in words."""
+    text = str(error)
+    for pattern, words in forms.items():
+        text = text.replace(f"`str` matching regex {pattern!r}", words)
+    return printable(text)
+
+
 def _decode(blob: bytes, shape: type[Any], what: str) -> Any:
     if depth(blob) > DEPTH_MAX:
         raise _bad(f"The {what} is nested more than {DEPTH_MAX} deep; flatten it.")
@@ -255,7 +275,7 @@ def _decode(blob: bytes, shape: type[Any], what: str) -> Any:
         return msgspec.json.decode(blob, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise _bad(
-            f"The {what} is not the JSON it should be: {printable(error)}. Correct the sender."
+            f"The {what} is not the JSON it should be: {worded(error, FORMS)}. Correct the sender."
         ) from None
 
 
@@ -263,7 +283,9 @@ def _convert(fields: dict[str, Any], shape: type[Any]) -> Any:
     try:
         return msgspec.convert(fields, shape)
     except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise _bad(f"The order is malformed: {printable(error)}. Correct it and send a new one.") from None
+        raise _bad(
+            f"The order is malformed: {worded(error, FORMS)}. Correct it and send a new one."
+        ) from None
 
 
 def _bad(text: str) -> OrderRefused:

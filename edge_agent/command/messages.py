@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from edge_agent.command.envelope import DEPTH_MAX, ID_PATTERN, Order, depth, printable
+from edge_agent.command import envelope
+from edge_agent.command.envelope import DEPTH_MAX, ID_PATTERN, Order, depth, worded
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
     NS,
@@ -36,6 +37,16 @@ T = TypeVar("T")
 
 NOTICE_TTL_S_MAX = 7 * 86400
 
+_MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
+_URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
+_ZONE_PATTERN = r"^[a-z0-9_-]{1,32}\Z"
+
+FORMS = envelope.FORMS | {
+    _MEDIA_PATTERN: "`sha256:` and 64 hex digits in lower case",
+    _URL_PATTERN: "an address that begins with http:// or https:// and has no spaces",
+    _ZONE_PATTERN: "a zone's name of a-z, 0-9, `_`, `-`",
+}
+
 _Id = Annotated[str, Meta(pattern=ID_PATTERN)]
 _Volume = Annotated[int, Meta(ge=0, le=100)]
 _Class = Literal["routine", "priority", "emergency"]
@@ -45,14 +56,10 @@ _Text = Annotated[str, Meta(min_length=1, max_length=4000)]
 class PlayArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`play`: the digest is the identity, the URL only says where it may be fetched."""
 
-    media: Annotated[str, Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
-    url: Annotated[str, Meta(pattern=r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z", max_length=2048)] | None = (
-        None
-    )
+    media: Annotated[str, Meta(pattern=_MEDIA_PATTERN)]
+    url: Annotated[str, Meta(pattern=_URL_PATTERN, max_length=2048)] | None = None
     volume: _Volume | None = None
-    zones: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}\Z")], ...], Meta(max_length=16)
-    ] = ()
+    zones: Annotated[tuple[Annotated[str, Meta(pattern=_ZONE_PATTERN)], ...], Meta(max_length=16)] = ()
     title: Annotated[str, Meta(max_length=200)] = ""
 
 
@@ -117,7 +124,7 @@ def intent_of(order: Order, timing: Timing) -> Intent:
         known = ", ".join(shape.__struct_encode_fields__) or "none"
         raise OrderRefused(
             ReasonCode.BAD_ARGS,
-            f"The arguments of {order.verb} are wrong: {printable(error)}. It takes: {known}.",
+            f"The arguments of {order.verb} are wrong: {worded(error, FORMS)}. It takes: {known}.",
         ) from None
     return _intent(order, args, timing)
 
@@ -242,5 +249,5 @@ def _decode(blob: bytes, shape: type[T], what: str) -> T:
         return msgspec.json.decode(blob, type=shape)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise OrderRefused(
-            ReasonCode.BAD_ENVELOPE, f"The {what} is not the JSON it should be: {printable(error)}."
+            ReasonCode.BAD_ENVELOPE, f"The {what} is not the JSON it should be: {worded(error, FORMS)}."
         ) from None

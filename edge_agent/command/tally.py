@@ -68,7 +68,7 @@ class Tally:
             self._alerted_ns = now_ns
             total = self.counts.total()
             await self._alerts.raised(
-                ALERT, f"{total} orders were refused since the agent started; the latest: {reason.text}"
+                ALERT, f"Orders are refused, {total} since the agent started; the latest: {reason.text}"
             )
 
     async def look(self) -> None:

@@ -221,7 +221,7 @@ def _reason(error: BaseException) -> Reason:
     if isinstance(error, SoundMissing | SoundLost):
         return Reason(
             ReasonCode.HARDWARE_FAULT,
-            f"The sound device cannot be used ({error}); check its plug and the name in hardware.sound_device.",
+            f"The sound device cannot be used ({error}); check its plug and the name in sound.device.",
         )
     if isinstance(error, LineError):
         return Reason(

@@ -315,7 +315,9 @@ def _parse(url: str) -> Url:
     try:
         parsed = parse_url(url)
     except LocationParseError:
-        raise ValueError("This is no URL that can be fetched.") from None
+        raise ValueError(
+            "Its host or its port is malformed (a host outside ASCII is written as xn--...)."
+        ) from None
     if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ValueError("A URL to fetch from begins with http:// or https:// and has a host.")
     return parsed

@@ -103,7 +103,9 @@ def test_nesting_is_bounded_before_anything_is_decoded() -> None:
 
 @pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None])
 def test_another_version_is_unsupported_whatever_else_it_holds(version: object) -> None:
-    assert refusal(inner(v=version, new_field=1)).code is ReasonCode.UNSUPPORTED
+    caught = refusal(inner(v=version, new_field=1))
+    assert caught.code is ReasonCode.UNSUPPORTED
+    assert f"version {version!r};" in caught.text
 
 
 def test_an_unknown_verb_is_unsupported() -> None:
@@ -144,7 +146,9 @@ def test_an_unknown_verb_is_unsupported() -> None:
     ],
 )
 def test_a_malformed_field_is_refused(changes: dict[str, Any]) -> None:
-    assert refusal(inner(**changes)).code is ReasonCode.BAD_ENVELOPE
+    caught = refusal(inner(**changes))
+    assert caught.code is ReasonCode.BAD_ENVELOPE
+    assert "regex" not in caught.text, "nobody should have to read a pattern"
 
 
 def test_a_refusal_does_not_carry_control_characters_into_the_log() -> None:

@@ -118,6 +118,7 @@ def test_wrong_arguments_are_refused_by_name(verb: str, args: dict[str, Any], na
     assert caught.value.code is ReasonCode.BAD_ARGS
     assert named in caught.value.text
     assert verb in caught.value.text
+    assert "regex" not in caught.value.text, "nobody should have to read a pattern"
 
 
 def test_an_acknowledgement_says_up_to_where() -> None:
