@@ -251,6 +251,7 @@ class Delivery:
     payload: bytes
     qos: int
     retain: bool
+    """It was published to be retained, whether it comes from the broker's store or at once."""
     duplicate: bool
     packet_id: int
     expiry_s: int | None = None
@@ -277,7 +278,7 @@ class BrokerSession(Protocol):
     """Whether the broker remembered us (CONNACK)."""
 
     async def subscribe(self, *topics: str) -> None:
-        """Subscribe at QoS 1. Raises BrokerRefused if any was refused, BrokerLost."""
+        """Subscribe at QoS 1, retain as published. Raises BrokerRefused if any was refused, BrokerLost."""
 
     async def publish(self, message: Message) -> None:
         """Publish; at QoS 1 returns when PUBACK says success. Raises BrokerRefused (reason code

@@ -255,6 +255,8 @@ class Inbox:
         """Deal with a delivery; returns the order that is to be carried out once it is acknowledged."""
         try:
             match self._topics.read(delivery.topic):
+                case OrderTopic() if delivery.retain and not delivery.payload:
+                    logger.debug("A retained order was cleared. topic=%s", delivery.topic)
                 case OrderTopic(verb=verb, group=group):
                     arrival = Arrival(
                         blob=delivery.payload,

@@ -171,7 +171,7 @@ class MqttSession(aiomqtt.Client):
         self._check()
         if not topics:
             return
-        wanted = [(topic, SubscribeOptions(qos=1)) for topic in topics]
+        wanted = [(topic, SubscribeOptions(qos=1, retainAsPublished=True)) for topic in topics]
         rc, mid = self._client.subscribe(wanted)
         if rc != paho.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerLost(f"The subscription could not be sent: {paho.error_string(rc)}.")

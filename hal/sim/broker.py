@@ -441,7 +441,7 @@ class VirtualBroker:
         for memory in list(self._memories.values()):
             for pattern in sorted(memory.subscriptions):
                 if matches(pattern, message.topic):
-                    self._offer(memory, message, retain=False, expires_ns=expires_ns)
+                    self._offer(memory, message, retain=message.retain, expires_ns=expires_ns)
             self._pump(memory)
 
     def _still_retained(self) -> Iterator[tuple[str, Message]]:

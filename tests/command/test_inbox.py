@@ -187,6 +187,22 @@ def test_a_retained_order_is_refused_at_every_connect_and_reported_once_in_its_l
     assert scene.asrun() == [(ident(1), "REFUSED")]
 
 
+def test_an_order_that_was_to_be_retained_is_refused_also_when_it_comes_at_once() -> None:
+    async def story(scene: Scene) -> None:
+        await asyncio.sleep(1)
+        scene.send(an_order(1, "play"), retain=True)
+        await asyncio.sleep(1)
+        assert scene.router.begun == []
+        assert scene.states() == ["rejected"]
+        assert scene.last(ident(1))["reason"]["code"] == "bad_envelope"
+        topic = f"{ROOT}/{NODE}/dn/cmd/play"
+        scene.broker.server_publish(Message(topic=topic, payload=b"", retain=True))
+        await asyncio.sleep(1)
+        assert scene.states() == ["rejected"], "clearing it is no order"
+
+    play(story)
+
+
 def test_a_flood_of_repetitions_does_not_fill_the_outbox() -> None:
     async def story(scene: Scene) -> None:
         scene.send(an_order(1))

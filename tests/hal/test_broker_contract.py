@@ -109,9 +109,13 @@ def test_a_retained_message_greets_who_subscribes_until_it_is_cleared(broker_ben
             assert (greeting.payload, greeting.retain) == (b"7", True)
             await server.publish(Message(topic="t/state", payload=b"8", retain=True))
             (live,) = await take(session, 1)
-            assert (live.payload, live.retain) == (b"8", False)
+            assert (live.payload, live.retain) == (b"8", True), "retained, although it comes at once"
+            await server.publish(Message(topic="t/state", payload=b"9"))
+            (passing,) = await take(session, 1)
+            assert (passing.payload, passing.retain) == (b"9", False)
             await server.publish(Message(topic="t/state", payload=b"", retain=True))
-            await take(session, 1)
+            (cleared,) = await take(session, 1)
+            assert (cleared.payload, cleared.retain) == (b"", True)
             await session.subscribe("t/#")
             assert await nothing_comes(session)
 

@@ -70,6 +70,21 @@ def saying(*packets: bytes) -> Talk:
     return talk
 
 
+async def until_lost(session: BrokerSession, *, match: str) -> list[bytes]:
+    """Receive and acknowledge until the session ends; the payloads."""
+    payloads: list[bytes] = []
+
+    async def take_all() -> None:
+        while True:
+            delivery = await session.receive()
+            payloads.append(delivery.payload)
+            session.acknowledge(delivery)
+
+    with pytest.raises(BrokerLost, match=match):
+        await take_all()
+    return payloads
+
+
 def publish_packet(number: int, *, qos: int = 1, topic: bytes = b"t") -> bytes:
     body = len(topic).to_bytes(2, "big") + topic
     body += number.to_bytes(2, "big") if qos else b""
@@ -200,12 +215,7 @@ def test_what_a_broker_sends_beyond_all_measure_is_left_for_the_next_connection(
         flood = b"".join(publish_packet(number) for number in range(1, 3001))
         async with scripted(saying(CONNACK, flood)) as broker, broker.session(NODE) as session:
             await asyncio.sleep(0.2)
-            held: list[int] = []
-            with pytest.raises(BrokerLost, match="comes again"):
-                while True:
-                    delivery = await session.receive()
-                    session.acknowledge(delivery)
-                    held.append(int(delivery.payload))
+            held = [int(payload) for payload in await until_lost(session, match="comes again")]
             assert held == list(range(1, 2049)), "in order, with no hole, and the rest unacknowledged"
 
     run(main)
@@ -222,11 +232,8 @@ def test_large_messages_that_wait_are_bounded_too() -> None:
 
         async with scripted(talk) as broker, broker.session(NODE) as session:
             await asyncio.sleep(0.5)
-            held = 0
-            with pytest.raises(BrokerLost, match="comes again"):
-                while True:
-                    held += len((await session.receive()).payload)
-            assert 8_000_000 < held <= 8 << 20
+            held = [len(payload) for payload in await until_lost(session, match="comes again")]
+            assert 8_000_000 < sum(held) <= 8 << 20
 
     run(main)
 
