@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from edge_agent import kept
-from edge_agent.errors import MediaRefused, Refused
+from edge_agent.errors import MediaRefused, Refused, TextRefused
 from edge_agent.model import (
     NS,
     AsRun,
@@ -104,6 +104,9 @@ class Loudspeaker(Protocol):
 
 class Boards(Protocol):
     """What this room asks of `board.presenter`."""
+
+    async def vet(self, text: str, precedence: Precedence) -> object:
+        """Draw a text. Raises TextRefused."""
 
     def show(self, intent: BoardShow) -> Ticket:
         """Show a notice. Raises TextRefused."""
@@ -205,6 +208,7 @@ class Router:
         self._facts = dict(facts or {})
         self._open: dict[OrderId, _Open] = {}
         self._closing = False
+        self._board_in_order = asyncio.Lock()
 
     async def open(self) -> None:
         """Set the volume that was kept. Raises DatabaseError."""
@@ -268,7 +272,7 @@ class Router:
                         yield Waiting(why="fetching")
                     open_.ticket = await self._request(open_, intent, asset)
                 else:
-                    open_.ticket = self._board_ticket(intent)
+                    open_.ticket = await open_.wait(self._board_ticket(intent))
                 ticket = open_.ticket
                 if not await _comes_at_once(ticket):
                     yield Waiting(why="turn")
@@ -314,12 +318,16 @@ class Router:
         )
         return gain_db
 
-    def _board_ticket(self, intent: BoardShow | BoardClear) -> Ticket:
+    async def _board_ticket(self, intent: BoardShow | BoardClear) -> Ticket:
+        """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile
+        what came after it waits, so that a clear reaches the notice before it."""
         if self._presenter is None:
             raise Refused(_NO_BOARD.code, _NO_BOARD.text)
-        return (
-            self._presenter.show(intent) if isinstance(intent, BoardShow) else self._presenter.clear(intent)
-        )
+        async with self._board_in_order:
+            if isinstance(intent, BoardClear):
+                return self._presenter.clear(intent)
+            await self._presenter.vet(intent.text, intent.precedence)
+            return self._presenter.show(intent)
 
     async def _let_go(self, open_: _Open) -> None:
         """Nobody follows the ticket any more: what was asked must not go on by itself."""
@@ -413,11 +421,18 @@ def _cut_short(intent: Intent, reason: Reason) -> Finished:
 
 def _refused(refusal: Refused) -> Finished:
     state = _STATE.get(refusal.code, OrderState.FAILED)
+    if isinstance(refusal, TextRefused) and refusal.code is ReasonCode.BAD_ARGS:
+        state = OrderState.REJECTED
+        return Finished(state=state, asrun=AsRun(outcome=Outcome.REFUSED, reason=_reason(refusal)))
     if state is not OrderState.FAILED:
         outcome = Outcome.MISSED
     else:
         outcome = Outcome.FAILED if isinstance(refusal, MediaRefused) else Outcome.REFUSED
-    return Finished(state=state, asrun=AsRun(outcome=outcome, reason=Reason(refusal.code, refusal.text)))
+    return Finished(state=state, asrun=AsRun(outcome=outcome, reason=_reason(refusal)))
+
+
+def _reason(refusal: Refused) -> Reason:
+    return Reason(refusal.code, refusal.text)
 
 
 def _unreadable(error: DatabaseError | DiskError) -> Finished:

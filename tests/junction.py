@@ -77,14 +77,18 @@ class Sign:
     """A presenter that shows a notice for as long as it is told."""
 
     lasts_s: float = 0.5
+    draws_s: float = 0.0
     tickets: dict[OrderId, Ticket] = field(default_factory=dict)
     shown: list[OrderId] = field(default_factory=list)
     cleared: list[OrderId | None] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def show(self, intent: BoardShow) -> Ticket:
-        if "☢" in intent.text:
+    async def vet(self, text: str, precedence: Precedence) -> None:
+        await asyncio.sleep(self.draws_s)
+        if "☢" in text:
             raise TextRefused(ReasonCode.BAD_ARGS, "The board has no such letter; leave it out.")
+
+    def show(self, intent: BoardShow) -> Ticket:
         return self._begin(intent, OrderState.SUCCESSFUL)
 
     def clear(self, intent: BoardClear) -> Ticket:

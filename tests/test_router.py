@@ -256,9 +256,42 @@ def test_a_text_that_the_board_cannot_show_is_refused() -> None:
 
     async def story(router: Router) -> None:
         finished = await end_of(router, junction.intent(BoardShow, text="☢"))
-        assert (finished.state, finished.asrun.outcome) == (OrderState.FAILED, Outcome.REFUSED)
+        assert (finished.state, finished.asrun.outcome) == (OrderState.REJECTED, Outcome.REFUSED)
 
     junction.play(story)
+    assert junction.sign is not None
+    assert not junction.sign.tickets, "it was not even asked for, so it took nobody's place"
+
+
+def test_a_clear_reaches_a_notice_that_is_still_being_drawn() -> None:
+    junction = Junction()
+    assert junction.sign is not None
+    junction.sign.draws_s, junction.sign.lasts_s = 10, 60
+
+    async def story(router: Router) -> None:
+        async with asyncio.TaskGroup() as group:
+            drawing = group.create_task(end_of(router, junction.intent(BoardShow, 1)))
+            await asyncio.sleep(1)
+            await end_of(router, junction.intent(BoardClear, 2, target=OrderId("order-1")))
+        assert drawing.result().state is OrderState.CANCELLED
+
+    junction.play(story)
+
+
+def test_a_notice_that_is_still_being_drawn_can_be_stopped() -> None:
+    junction = Junction()
+    assert junction.sign is not None
+    junction.sign.draws_s = 10
+
+    async def story(router: Router) -> None:
+        async with asyncio.TaskGroup() as group:
+            drawing = group.create_task(end_of(router, junction.intent(BoardShow, 1)))
+            await asyncio.sleep(1)
+            await router.cancel(OrderId("order-1"))
+        assert drawing.result().state is OrderState.CANCELLED
+
+    junction.play(story)
+    assert not junction.sign.tickets
 
 
 def test_a_stop_for_a_notice_takes_it_down_but_a_stop_by_class_does_not() -> None:

@@ -445,7 +445,9 @@ class Presenter:
         try:
             notice.pages = await self.vet(notice.text, notice.precedence)
         except TextRefused as refused:
-            self._end(notice, OrderState.REJECTED, Reason(refused.code, refused.text))
+            bad = refused.code is ReasonCode.BAD_ARGS
+            state = OrderState.REJECTED if bad else OrderState.FAILED
+            self._end(notice, state, Reason(refused.code, refused.text))
             return False
         return True
 
