@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hal.sim import checkers
+from hal.sim.sign import ERASE_NS
 
 if TYPE_CHECKING:
     from hal.sim.world import World
@@ -33,13 +34,17 @@ def judge(world: World) -> list[str]:
 
 
 def _told(world: World) -> list[tuple[str, str, bytes]]:
-    """(order, state, payload) of every order state that the server got."""
+    """(order, state, payload) of every order state that the server got, as its numbers put them: after a
+    refusal the broker may take a later one first."""
     told = []
-    for received in world.broker.server_received:
+    logs: dict[str, int] = {}
+    for arrival, received in enumerate(world.broker.server_received):
         if received.message.topic.endswith("/up/cmd"):
             state = json.loads(received.message.payload)
-            told.append((str(state["id"]), str(state["state"]), received.message.payload))
-    return told
+            log = logs.setdefault(str(state.get("log")), len(logs))
+            place = (log, int(state.get("n", arrival)))
+            told.append((place, (str(state["id"]), str(state["state"]), received.message.payload)))
+    return [entry for _, entry in sorted(told, key=lambda one: one[0])]
 
 
 def _unrecorded(world: World) -> list[str]:
@@ -56,14 +61,17 @@ def _unrecorded(world: World) -> list[str]:
 
 def _minded(world: World) -> list[str]:
     """What the sign has found wrong, less what the node could not help: that the sign has forgotten its
-    memory is news to the node, which asks only so often; and a frame that a kill, a power cut or a
-    pulled plug has cut short is minded once, when the next one comes."""
+    memory is news to the node, which asks only so often; a frame that a kill, a power cut or a pulled
+    plug has cut short is minded once, when the next one comes; and a new process cannot know that the
+    last one had the sign erase its memory a moment before its end."""
     cuts = sorted(world.line_cuts)
     found = []
     for wrong in world.sign.violations:
         if wrong.kind == "unallocated" and any(
             at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts
         ):
+            continue
+        if wrong.kind == "deaf" and any(at <= wrong.at_ns < at + ERASE_NS for at in world.line_cuts):
             continue
         if wrong.kind == "cut" and cuts and cuts[0] <= wrong.at_ns:
             cuts = [at for at in cuts if at > wrong.at_ns]

@@ -163,6 +163,20 @@ def test_the_server_is_listened_to(world: World) -> None:
     assert violations(world) == "The server was told that order a is successful, and then that it is failed."
 
 
+def test_states_that_overtake_each_other_are_put_in_order_by_their_numbers(world: World) -> None:
+    async def agent(hardware: Hardware) -> None:
+        async with hardware.broker.session(CONNECT) as session:
+            for number, state in ((2, "successful"), (1, "accepted")):
+                payload = b'{"n":%d,"log":"x","id":"a","state":"%s"}' % (number, state.encode())
+                await session.publish(Message(topic="pa/v1/thon-3/up/cmd", payload=payload))
+
+    async def story() -> None:
+        await world.start(agent)
+
+    world.run(story())
+    assert world.violations() == []
+
+
 def test_a_sign_that_minds_is_heard(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
         assert hardware.board is not None
@@ -230,6 +244,29 @@ def test_a_frame_that_nothing_cut_short_is_not_forgiven(world: World) -> None:
 
     world.run(story())
     assert "cut, the sender stopped in the middle of a frame" in violations(world)
+
+
+def test_bytes_into_an_erasing_sign_are_a_fault_unless_the_process_is_new(world: World) -> None:
+    erase = b"\0\0\0\0\0\x01Z00\x02E$\x04"
+
+    async def agent(hardware: Hardware) -> None:
+        assert hardware.board is not None
+        link = await hardware.board.open()
+        await link.write(erase)
+        link.close()
+
+    async def story() -> None:
+        for pause_s in (2, 20):
+            world.start(agent)
+            await asyncio.sleep(pause_s)
+            await world.stop()
+
+    world.run(story())
+    assert [wrong.kind for wrong in world.sign.violations] == ["deaf"]
+    assert world.violations() == []
+
+    world.line_cuts.clear()
+    assert "deaf" in violations(world)
 
 
 def test_a_check_names_the_seed_and_what_befell(world: World) -> None:
