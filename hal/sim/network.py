@@ -21,6 +21,7 @@ SILENCE_S = 20.0
 FLOOR_BYTES_PER_S = 256
 FLOOR_WINDOW_S = 30.0
 MAX_REDIRECTS = 5
+PACKET_BYTES = 1400
 MAX_READ_BYTES = 64 * 1024
 
 
@@ -212,9 +213,10 @@ class VirtualDownload:
         return payload
 
     async def _drip(self, bytes_per_s: float, size: int) -> int:
-        """Wait for the next byte; return how many have come by then."""
+        """Wait for the next packet, of at most a second's bytes; return how many have come by then."""
         loop = asyncio.get_running_loop()
-        due_s = self._stands_at_s + (self._position + 1) / bytes_per_s
+        packet = max(1, min(size, PACKET_BYTES, int(bytes_per_s)))
+        due_s = self._stands_at_s + (self._position + packet) / bytes_per_s
         wait_s = due_s - loop.time()
         await asyncio.sleep(min(max(wait_s, 0.0), SILENCE_S))
         if wait_s >= SILENCE_S:
