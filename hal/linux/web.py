@@ -356,8 +356,10 @@ def _translated(error: Exception, name: str) -> Exception:
 
 
 def _reason(error: Exception) -> str:
-    """The innermost cause, short: urllib3's own texts repeat object addresses."""
+    """The innermost cause, short and printable: urllib3's own texts repeat object addresses, and http.client
+    quotes what a server said instead of a status line."""
     cause: BaseException = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
-    return (str(cause) or type(cause).__name__).rstrip(".")[:200]
+    text = (str(cause) or type(cause).__name__)[:200]
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text).rstrip(".")

@@ -96,6 +96,7 @@ def ranged(content_range: bytes, body: bytes = b"abcdef") -> Callable[[socket.so
         dripping_header,
         answering(b""),
         answering(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        answering(b"\x1b[2J\x00\xff\xfe" * 300),
         answering(b"HTTP/1.1 two hundred\r\n\r\n"),
         answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc"),
         answering(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
@@ -113,8 +114,9 @@ def test_a_server_that_speaks_badly_is_a_web_error_in_time(
 ) -> None:
     async def main() -> None:
         async with asyncio.timeout(5):
-            with pytest.raises((WebBroken, WebTimeout)):
+            with pytest.raises((WebBroken, WebTimeout)) as caught:
                 await whole(await urllib_bench.web.get(f"http://127.0.0.1:{port}/a", offset=2))
+        assert str(caught.value).isprintable(), "it will stand in a log"
 
     with raw_server(talk) as port:
         urllib_bench.run(main)
