@@ -1,6 +1,7 @@
 """INLET: orders from the broker become intents, are journalled, carried out once and answered.
 
 topics     where on the broker everything lies (pure)
+signing    Ed25519 over the bytes of an envelope (pure)
 envelope   bytes -> one order, or one refusal (pure)
 messages   arguments -> intents, order states -> bytes (pure)
 acceptance the checks of PROTOCOL.md, in its order (pure)

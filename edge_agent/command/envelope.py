@@ -8,14 +8,14 @@ so that each step costs little before the next one costs more:
     identify  id, issuer and audience             -> Head     (enough to answer a repeated order)
     read      version, every field, verb          -> Order
 
-Between `identify` and `read` the signatures will be checked over `Sealed.payload`.
+Between `identify` and `read` the signatures are checked over `Sealed.payload`.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from edge_agent.command.signing import Signer, sign
 from edge_agent.errors import OrderRefused
 from edge_agent.model import Issuer, OrderId, Precedence, ReasonCode
 
@@ -73,6 +74,7 @@ class Signature(msgspec.Struct, frozen=True):
 class Sealed:
     """An opened envelope: the exact bytes that are signed, and the signatures."""
 
+    payload_type: str
     payload: bytes
     fields: dict[str, Any]
     """The payload as JSON, not yet checked."""
@@ -103,7 +105,6 @@ class Order:
     nonce: str | None = None
     supersedes: OrderId | None = None
     dry: bool = False
-    signatures: tuple[Signature, ...] = ()
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -132,13 +133,15 @@ class _Inner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     args: dict[str, Any]
 
 
-def unwrap(blob: bytes, *, size_max: int = SIZE_MAX) -> Sealed:
+def unwrap(blob: bytes, *, size_max: int = SIZE_MAX, payload_type: str = PAYLOAD_TYPE) -> Sealed:
     """Open the envelope. Raises OrderRefused(bad_envelope)."""
     if len(blob) > size_max:
-        raise _bad(f"The order has {len(blob)} bytes; at most {size_max} are looked at. Send less, or a URL.")
+        raise _bad(
+            f"The envelope has {len(blob)} bytes; at most {size_max} are looked at. Send less, or a URL."
+        )
     envelope = _decode(blob, _Envelope, "envelope")
-    if envelope.payload_type != PAYLOAD_TYPE:
-        raise _bad(f"The payloadType is {envelope.payload_type[:80]!r}; use {PAYLOAD_TYPE!r}.")
+    if envelope.payload_type != payload_type:
+        raise _bad(f"The payloadType is {envelope.payload_type[:80]!r}; use {payload_type!r}.")
     try:
         payload = binascii.a2b_base64(
             envelope.payload.replace("-", "+").replace("_", "/").encode("ascii"), strict_mode=True
@@ -146,6 +149,7 @@ def unwrap(blob: bytes, *, size_max: int = SIZE_MAX) -> Sealed:
     except (binascii.Error, UnicodeEncodeError):
         raise _bad("The payload is not base64 with padding; encode the order's bytes with it.") from None
     return Sealed(
+        payload_type=payload_type,
         payload=payload,
         fields=_decode(payload, dict[str, Any], "payload"),
         signatures=tuple(envelope.signatures),
@@ -197,7 +201,6 @@ def read(sealed: Sealed, *, verbs: Collection[str]) -> Order:
         nonce=inner.nonce,
         supersedes=None if inner.supersedes is None else OrderId(inner.supersedes),
         dry=inner.dry,
-        signatures=sealed.signatures,
     )
 
 
@@ -222,20 +225,23 @@ def compose(order: Order) -> bytes:
     )
 
 
-def wrap(payload: bytes, signatures: tuple[Signature, ...] = ()) -> bytes:
-    """The envelope around composed bytes."""
+def wrap(payload_type: str, payload: bytes, signers: Sequence[Signer] = ()) -> bytes:
+    """The envelope around composed bytes, signed by each signer."""
     return msgspec.json.encode(
         {
-            "payloadType": PAYLOAD_TYPE,
-            "payload": binascii.b2a_base64(payload, newline=False).decode("ascii"),
-            "signatures": signatures,
+            "payloadType": payload_type,
+            "payload": _base64(payload),
+            "signatures": [
+                Signature(keyid=signer.kid, sig=_base64(sign(signer.seed, payload_type, payload)))
+                for signer in signers
+            ],
         }
     )
 
 
-def seal(order: Order) -> bytes:
-    """An order as it is published: composed and wrapped, with the signatures it carries."""
-    return wrap(compose(order), order.signatures)
+def seal(order: Order, *, signers: Sequence[Signer] = ()) -> bytes:
+    """An order as it is published: composed, signed and wrapped."""
+    return wrap(PAYLOAD_TYPE, compose(order), signers)
 
 
 def depth(blob: bytes) -> int:
@@ -286,6 +292,10 @@ def _convert(fields: dict[str, Any], shape: type[Any]) -> Any:
         raise _bad(
             f"The order is malformed: {worded(error, FORMS)}. Correct it and send a new one."
         ) from None
+
+
+def _base64(plain: bytes) -> str:
+    return binascii.b2a_base64(plain, newline=False).decode("ascii")
 
 
 def _bad(text: str) -> OrderRefused:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.command import envelope
-from edge_agent.command.envelope import Order, Signature, compose, depth, identify, read, seal, unwrap, wrap
+from edge_agent.command.envelope import Order, compose, depth, identify, read, seal, unwrap, wrap
 from edge_agent.errors import OrderRefused
 from edge_agent.model import OrderId, Precedence, ReasonCode
 from tests.command.scene import START, an_order
@@ -26,7 +26,6 @@ ORDER = an_order(
     precedence=Precedence.EMERGENCY,
     nonce="n-1",
     supersedes=OrderId("0b1c2d3e-0001-7abc-8def-0123456789ab"),
-    signatures=(Signature(keyid="xa-vi-huong-2026a", sig="AAAA"),),
 )
 
 
@@ -46,7 +45,8 @@ def refusal(blob: bytes) -> OrderRefused:
 def inner(**changes: Any) -> bytes:
     """A sealed order with fields changed, or (None given as `...`) left out."""
     fields = json.loads(compose(ORDER)) | changes
-    return wrap(json.dumps({name: value for name, value in fields.items() if value is not ...}).encode())
+    left = {name: value for name, value in fields.items() if value is not ...}
+    return wrap(envelope.PAYLOAD_TYPE, json.dumps(left).encode())
 
 
 def test_what_is_sealed_is_read_again() -> None:
@@ -168,7 +168,7 @@ def test_any_changed_byte_gives_an_order_or_a_refusal(where: int, what: int, *, 
     blob = bytearray(compose(ORDER) if inside else seal(ORDER))
     blob[where % len(blob)] = what
     with contextlib.suppress(OrderRefused):
-        opened(wrap(bytes(blob)) if inside else bytes(blob))
+        opened(wrap(envelope.PAYLOAD_TYPE, bytes(blob)) if inside else bytes(blob))
 
 
 _JSON = st.recursive(

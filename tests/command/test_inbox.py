@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge_agent.command.envelope import seal, wrap
+from edge_agent.command.envelope import PAYLOAD_TYPE, seal, wrap
 from edge_agent.model import Issuer, Precedence
 from hal.ports import Message
 from hal.sim.loop import run
@@ -146,7 +146,9 @@ def test_another_version_is_refused_by_its_id() -> None:
     async def story(scene: Scene) -> None:
         fields = {"v": 2, "id": ident(1), "iss": "xa", "aud": [f"n:{NODE}"], "new": 1}
         topic = f"{ROOT}/{NODE}/dn/cmd/play"
-        scene.broker.server_publish(Message(topic=topic, payload=wrap(msgspec.json.encode(fields))))
+        scene.broker.server_publish(
+            Message(topic=topic, payload=wrap(PAYLOAD_TYPE, msgspec.json.encode(fields)))
+        )
         await asyncio.sleep(1)
         assert scene.last(ident(1))["reason"]["code"] == "unsupported"
 
