@@ -269,6 +269,9 @@ class Connect:
     receive_maximum: int = 16
     will: Message | None = None
     will_delay_s: int = 45
+    check_dates: bool = True
+    """False while this node does not know the date: a broker's certificate may then be expired, or not yet
+    valid. All else of it is checked as ever; and its dates, too, unless a private authority is pinned."""
 
 
 class BrokerSession(Protocol):
@@ -276,6 +279,8 @@ class BrokerSession(Protocol):
 
     session_present: bool
     """Whether the broker remembered us (CONNACK)."""
+    dates_checked: bool
+    """False when the dates of the broker's certificate were left unlooked at (`Connect.check_dates`)."""
 
     async def subscribe(self, *topics: str) -> None:
         """Subscribe at QoS 1, retain as published. Raises BrokerRefused if any was refused, BrokerLost."""

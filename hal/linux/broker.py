@@ -13,6 +13,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from hal.errors import BrokerUnreachable
+from hal.linux.tls import TlsFiles, TlsUnusable
 from hal.ports import BrokerSession, Connect
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -22,7 +23,8 @@ class MqttBroker:
     """A broker at `mqtt://host:port` or, over TLS, `mqtts://host:port`.
 
     `ca_file` is who may vouch for the broker (None: the system's authorities); `cert_file` and
-    `key_file` are the node's own certificate. A URL never carries a password: it would be logged.
+    `key_file` are the node's own certificate; they are read for each connection, so a renewed one
+    counts from the next. A URL never carries a password: it would be logged.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class MqttBroker:
         self._host = parts.hostname
         self._port = parts.port or _PORTS[parts.scheme]
         self._tls = parts.scheme == "mqtts"
-        self._files = (ca_file, cert_file, key_file)
+        self._files = TlsFiles(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
         self._username, self._password = username, password
         self._connect_timeout_s = connect_timeout_s
         self._close_timeout_s = close_timeout_s
@@ -71,6 +73,7 @@ class MqttBroker:
         except BaseException:
             sock.close()
             raise
+        session.dates_checked = connect.check_dates or not (self._tls and self._files.pinned)
         try:
             await session.open(timeout_s=self._connect_timeout_s)
             yield session
@@ -87,7 +90,7 @@ class MqttBroker:
                 if not self._tls:
                     return sock
                 try:
-                    return await self._secured(sock)
+                    return await self._secured(sock, connect)
                 except BaseException:
                     sock.close()
                     raise
@@ -100,6 +103,8 @@ class MqttBroker:
                 "check ca_file, the host name and this node's date."
             )
             raise BrokerUnreachable(text) from None
+        except TlsUnusable as error:
+            raise BrokerUnreachable(str(error)) from None
         except (OSError, UnicodeError) as error:
             raise BrokerUnreachable(f"No connection to the broker at {where}: {error}.") from None
 
@@ -131,9 +136,9 @@ class MqttBroker:
                 return sock
         raise failure
 
-    async def _secured(self, sock: socket.socket) -> socket.socket:
+    async def _secured(self, sock: socket.socket, connect: Connect) -> socket.socket:
         """The same connection after a TLS handshake."""
-        context = await asyncio.to_thread(self._context)
+        context = await asyncio.to_thread(self._files.context, check_dates=connect.check_dates)
         wrapped = context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
         try:
             while True:
@@ -148,14 +153,6 @@ class MqttBroker:
         except BaseException:
             wrapped.close()
             raise
-
-    def _context(self) -> ssl.SSLContext:
-        ca_file, cert_file, key_file = self._files
-        context = ssl.create_default_context(cafile=ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file)
-        return context
 
 
 async def _ready(sock: socket.socket, *, write: bool) -> None:

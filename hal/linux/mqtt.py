@@ -149,6 +149,7 @@ class MqttSession(aiomqtt.Client):
         )
         _promise_names(self)
         self.session_present = False
+        self.dates_checked = True
         self._socket = sock
         self._max_packet_bytes = max_packet_bytes
         self._server_packet_bytes: int | None = None

@@ -19,7 +19,7 @@ from typing import Literal
 
 from hal.errors import BrokerRefused, BrokerUnreachable
 from hal.ports import BrokerSession, Clock, Connect, Delivery, Message
-from hal.sim.link import Link, VirtualSession
+from hal.sim.link import Certificate, Link, VirtualSession
 
 _NS = 1_000_000_000
 
@@ -119,6 +119,8 @@ class VirtualBroker:
         self.faults = BrokerFaults()
         self.delay_s = delay_s
         self.jitter_s = jitter_s
+        self.certificate: Certificate | None = None
+        """What it shows when it speaks TLS; its dates are judged by this world's wall clock."""
         self.retained: dict[str, Message] = {}
         self.dropped = 0
         """Messages thrown away because a session's queue was full."""
@@ -163,6 +165,8 @@ class VirtualBroker:
         for way in (link.up, link.down):
             way.delay_s, way.jitter_s = self.delay_s, self.jitter_s
         session = VirtualSession(self, link)
+        if self.certificate is not None:
+            session.dates_checked = self.certificate.check(self._clock.utc_now(), connect)
         self._accept(session)
         return session
 

@@ -6,9 +6,11 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hal.errors import BrokerLost, BrokerRefused
+from hal.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from hal.inflow import Inflow
 from hal.ports import Connect, Delivery, Message
 
@@ -87,11 +89,27 @@ class Link:
             way.deliver()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What a virtual broker shows, as far as a node's clock matters: the pinned authority has signed it."""
+
+    not_before: datetime
+    not_after: datetime
+
+    def check(self, now: datetime, connect: Connect) -> bool:
+        """Whether its dates were looked at. Raises BrokerUnreachable when they were, and do not hold."""
+        if connect.check_dates and not self.not_before <= now <= self.not_after:
+            why = "certificate is not yet valid" if now < self.not_before else "certificate has expired"
+            raise BrokerUnreachable(f"The certificate of the broker is not believed ({why}).")
+        return connect.check_dates
+
+
 class VirtualSession:
     """The node's end: a `hal.ports.BrokerSession`."""
 
     def __init__(self, broker: VirtualBroker, link: Link) -> None:
         self.session_present = False
+        self.dates_checked = True
         self.link = link
         self._broker = broker
         self._inflow: Inflow[Delivery] = Inflow(link.connect.receive_maximum + _QOS0_ROOM)
