@@ -6,6 +6,7 @@ Bytes become these at the edge (`command`, `config`); rooms hand only these to o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta, timezone
 from enum import IntEnum, StrEnum
 from typing import NewType
 
@@ -25,6 +26,9 @@ RING_FRAMES = 7_200
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
+
+LOCAL_TIME = timezone(timedelta(hours=7), "UTC+7")
+"""Vietnam's time, which has no daylight saving: quiet hours, days and an authority's hours are meant in it."""
 
 
 class Precedence(IntEnum):
@@ -152,11 +156,20 @@ class Play(Intent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop(Intent):
-    """Stop order `target`, or (target None) everything of class `below` and lower... see `covers`."""
+    """Stop order `target`, or (target None) everything up to class `highest`; and keep it so until `until_ns`."""
 
     target: OrderId | None = None
     highest: Precedence = Precedence.EMERGENCY
     """With no target: classes up to and including this one are stopped."""
+    until_ns: int | None = None
+    """CLOCK_BOOTTIME until which nothing that this stop covers may sound (a sticky stop); None: it stops once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Intent):
+    """End the sticky stop that order `target` made, or (None) every one."""
+
+    target: OrderId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +202,7 @@ class Ping(Intent):
 type_of_verb: dict[str, type[Intent]] = {
     "play": Play,
     "stop": Stop,
+    "release": Release,
     "volume": SetVolume,
     "board_show": BoardShow,
     "board_clear": BoardClear,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from edge_agent.clocktrust import Dates, Quality, Sight, deadline_ns, fresh, time_left_s
 from edge_agent.command import envelope, ledger
@@ -93,7 +94,7 @@ def judge(
         return Stray(entry=refused(entry, _wrong_audience(head, topics)))
     try:
         _check(order, arrival, now, settings)
-        intent = intent_of(order, Timing(since_ns=now.now_ns, deadline_ns=entry.deadline_ns))
+        intent = intent_of(order, _timing(now, since_ns=now.now_ns, deadline_ns=entry.deadline_ns))
     except OrderRefused as refusal:
         return Verdict(entry=refused(entry, Reason(refusal.code, refusal.text)))
     if order.dry:
@@ -117,13 +118,14 @@ def reopened(entry: ledger.Entry, now: Circumstances, *, verbs: Collection[str])
     assert entry.envelope is not None, "an open order keeps its envelope"
     order = envelope.read(envelope.unwrap(entry.envelope), verbs=verbs)
     if entry.boot == now.boot:
-        return order, Timing(since_ns=entry.received_ns, deadline_ns=entry.deadline_ns)
+        return order, _timing(now, since_ns=entry.received_ns, deadline_ns=entry.deadline_ns)
     dates = dates_of(order)
     left_s = time_left_s(dates, now.sight)
     if order.verb in SOUNDING and now.sight.quality is Quality.UNKNOWN:
         left_s = -1.0  # nobody can say how long the power was away: better silent than late
     age_s = max(0.0, (now.sight.now - entry.received_at).total_seconds())
-    return order, Timing(
+    return order, _timing(
+        now,
         since_ns=now.now_ns - round(age_s * 1e9),
         deadline_ns=deadline_ns(now.now_ns, left_s),
     )
@@ -136,6 +138,14 @@ def dates_of(order: Order) -> Dates:
         expires_at=order.expires_at,
         nonce=order.nonce,
         makes_sound=order.verb in SOUNDING,
+    )
+
+
+def _timing(now: Circumstances, *, since_ns: int, deadline_ns: int) -> Timing:
+    """An order's times in this boot, with the date they began at where that is known."""
+    since = now.sight.now - timedelta(microseconds=(now.now_ns - since_ns) // 1000)
+    return Timing(
+        since_ns=since_ns, deadline_ns=deadline_ns, since=since if now.sight.quality.trusted else None
     )
 
 

@@ -7,7 +7,7 @@ named here is refused by name, because an order that half works is worse than on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -29,6 +29,7 @@ from edge_agent.model import (
     Precedence,
     Reason,
     ReasonCode,
+    Release,
     SetVolume,
     Stop,
 )
@@ -36,6 +37,8 @@ from edge_agent.model import (
 T = TypeVar("T")
 
 NOTICE_TTL_S_MAX = 7 * 86400
+STOP_S_MAX = 30 * 86400
+"""Longest that a stop may last; who needs more sends another, or switches the node off."""
 
 _MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
 _URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
@@ -64,10 +67,21 @@ class PlayArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class StopArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`stop`: one order, or every class up to `class`; neither means everything."""
+    """`stop`: one order, or every class up to `class`; neither means everything, once.
+
+    With `until` or `for_s` it is sticky: what it covers does not sound before that, whoever orders it.
+    """
 
     order: _Id | None = None
     klass: _Class | None = msgspec.field(default=None, name="class")
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+    for_s: Annotated[int, Meta(ge=0, le=STOP_S_MAX)] = 0
+
+
+class ReleaseArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`release`: ends the sticky stop that order `stop` made, or every one."""
+
+    stop: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 class BoardShowArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,6 +110,7 @@ class PingArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 ARGS_OF_VERB: dict[str, type[msgspec.Struct]] = {
     "play": PlayArgs,
     "stop": StopArgs,
+    "release": ReleaseArgs,
     "board_show": BoardShowArgs,
     "board_clear": BoardClearArgs,
     "volume": VolumeArgs,
@@ -113,6 +128,8 @@ class Timing:
 
     since_ns: int
     deadline_ns: int
+    since: datetime | None = None
+    """The date at `since_ns`, where the clock is trusted; else the order's own date of issue serves."""
 
 
 def intent_of(order: Order, timing: Timing) -> Intent:
@@ -129,7 +146,7 @@ def intent_of(order: Order, timing: Timing) -> Intent:
     return _intent(order, args, timing)
 
 
-def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:
+def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:  # noqa: PLR0911 - one case a verb
     asked: dict[str, Any] = {
         "id": order.id,
         "issuer": order.issuer,
@@ -147,7 +164,9 @@ def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:
                 title=args.title,
             )
         case StopArgs():
-            return _stop(args, asked)
+            return _stop(order, args, asked, timing)
+        case ReleaseArgs():
+            return Release(**asked, target=None if args.stop is None else OrderId(args.stop))
         case BoardShowArgs():
             return BoardShow(**asked, text=args.text, until_ns=timing.since_ns + args.ttl_s * NS)
         case BoardClearArgs():
@@ -160,16 +179,32 @@ def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:
             raise AssertionError(f"no intent for {order.verb}")
 
 
-def _stop(args: StopArgs, asked: dict[str, Any]) -> Stop:
+def _stop(order: Order, args: StopArgs, asked: dict[str, Any], timing: Timing) -> Stop:
     if args.order is not None and args.klass is not None:
-        raise OrderRefused(
-            ReasonCode.BAD_ARGS,
-            "The arguments of stop are wrong: it takes `order` or `class`, not both. Send two stops.",
-        )
+        raise _bad_stop("it takes `order` or `class`, not both. Send two stops.")
+    if args.until is not None and args.for_s:
+        raise _bad_stop("it takes `until` or `for_s`, not both.")
+    until_ns = _until_ns(args, timing, order.issued_at)
     if args.order is not None:
-        return Stop(**asked, target=OrderId(args.order))
+        return Stop(**asked, target=OrderId(args.order), until_ns=until_ns)
+    if until_ns is not None and args.klass is None:
+        raise _bad_stop("one that lasts (`until`, `for_s`) says what it covers: `order`, or `class`.")
     highest = Precedence.EMERGENCY if args.klass is None else Precedence.from_wire(args.klass)
-    return Stop(**asked, highest=highest)
+    return Stop(**asked, highest=highest, until_ns=until_ns)
+
+
+def _until_ns(args: StopArgs, timing: Timing, issued_at: datetime) -> int | None:
+    """Until when a stop lasts, in CLOCK_BOOTTIME."""
+    if args.until is None:
+        return timing.since_ns + args.for_s * NS if args.for_s else None
+    span = args.until - (timing.since or issued_at)
+    if span > timedelta(seconds=STOP_S_MAX):
+        raise _bad_stop(f"`until` is more than {STOP_S_MAX // 86400} days ahead.")
+    return timing.since_ns + round(span.total_seconds() * NS)
+
+
+def _bad_stop(what: str) -> OrderRefused:
+    return OrderRefused(ReasonCode.BAD_ARGS, f"The arguments of stop are wrong: {what}")
 
 
 # ---------------------------------------------------------------- what the node answers

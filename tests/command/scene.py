@@ -59,6 +59,7 @@ SCHEMAS = (kept.SCHEMA, outbox.SCHEMA, asrun.SCHEMA, status.SCHEMA, ledger.SCHEM
 
 ARGS: dict[str, dict[str, Any]] = {
     "play": {"media": MEDIA},
+    "release": {},
     "stop": {},
     "board_show": {"text": "Họp thôn 19h30"},
     "board_clear": {},
