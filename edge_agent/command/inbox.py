@@ -40,7 +40,12 @@ SETTLED_S = 60
 FAREWELL_S = 2.0
 _POLL_S = 0.05
 _TEND_EVERY_S = 3600
+_LOOK_AT_DATE_EVERY_S = 5
 _VERBS = frozenset(ARGS_OF_VERB)
+
+
+class _DatesCount(Exception):
+    """The date is known: a session whose certificate was not judged by it has had its time."""
 
 
 class Inbox:
@@ -155,6 +160,7 @@ class Inbox:
             keepalive_s=self._settings.keepalive_s,
             receive_maximum=self._settings.receive_maximum,
             will=self._status.will(session=token),
+            check_dates=self._trust.look().quality.trusted,
         )
         async with self._broker.session(connect) as session:
             await self._greet(session, token)
@@ -164,7 +170,13 @@ class Inbox:
                 self._failures + 1,
             )
             self._connected = True
-            await self._serve(session, execution, token)
+            try:
+                await self._serve(session, execution, token)
+            except _DatesCount:  # caught in here: leaving the session by an exception would publish the will
+                logger.info(
+                    "The date is known now; connecting again to check the broker's certificate by it."
+                )
+                self._failures = 0
         if execution.leaving:  # only now: leaving the session by an exception would publish the will
             raise asyncio.CancelledError
 
@@ -199,10 +211,13 @@ class Inbox:
         faults: list[Exception] = []
         try:
             async with asyncio.TaskGroup() as beside:
-                sending = (
+                sending = [
                     beside.create_task(self._outbox.drain(session), name="outbox"),
                     beside.create_task(self._status.health_life(session), name="health"),
-                )
+                ]
+                if not session.dates_checked:
+                    dates = self._until_dates_count(session, token)
+                    sending.append(beside.create_task(dates, name="dates"))
                 try:
                     await self._receive(session, execution)
                 except asyncio.CancelledError:
@@ -212,14 +227,24 @@ class Inbox:
                     await self._farewell(session, token)
                     for task in sending:
                         task.cancel()
-        except* (BrokerError, DatabaseError, DiskError) as group:
+        except* (BrokerError, DatabaseError, DiskError, _DatesCount) as group:
             faults = list(_leaves(group))
         if faults and _cancelled():
             raise asyncio.CancelledError
         if faults:
             raise faults[0]
 
-    async def _farewell(self, session: BrokerSession, token: str) -> None:
+    async def _until_dates_count(self, session: BrokerSession, token: str) -> None:
+        """Beside a session whose certificate was believed without its dates: end it when the date is known.
+
+        Raises _DatesCount, after the farewell: the next attempt may find that the broker is not to be believed.
+        """
+        while not self._trust.look().quality.trusted:  # noqa: ASYNC110 - the clock tells nobody
+            await asyncio.sleep(_LOOK_AT_DATE_EVERY_S)
+        await self._farewell(session, token, why="clock_trusted")
+        raise _DatesCount
+
+    async def _farewell(self, session: BrokerSession, token: str, *, why: str = "stopped") -> None:
         """Let the last answers out, then say that we leave on purpose."""
         try:
             async with asyncio.timeout(FAREWELL_S):
@@ -229,7 +254,7 @@ class Inbox:
             logger.info("Some answers are left for the next start.")
         try:
             async with asyncio.timeout(FAREWELL_S):
-                await session.publish(self._status.farewell(session=token, why="stopped"))
+                await session.publish(self._status.farewell(session=token, why=why))
         except (TimeoutError, BrokerError) as error:
             logger.info("The farewell could not be published. error=%r", error)
 
