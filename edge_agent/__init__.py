@@ -8,7 +8,7 @@ imports run in the same direction, top to bottom, and results return as the valu
 ::
 
     __main__        the entry
-    cli/            what people type        app check order posting run silence speech log_lines;
+    cli/            what people type        app check enrol order posting run silence speech log_lines;
                                             demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
     agent           builds the rooms, starts them bottom-up, stops them in exact reverse
     doors           opens the doors a config asks for, each real or virtual
@@ -18,7 +18,8 @@ imports run in the same direction, top to bottom, and results return as the valu
     command/        INLET: orders           topics signing envelope acceptance messages ledger scribe tally execution inbox settings
     sense/          INLET: the box itself   monitor light conditions settings
     router          the junction: one match from an intent to the room that does it
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness silent settings
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness readiness announcement
+                                            silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf status settings

@@ -313,6 +313,31 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "Hết {seconds} giây mà chưa có kết quả cuối. Lệnh {id} vẫn còn hiệu lực đến khi hết hạn.",
         "No final state within {seconds} s. Order {id} stays valid until it expires.",
     ),
+    # ---- edge-agent enrol
+    "enrol_key_new": (
+        "Đã tạo khóa riêng {path}, chỉ chủ tệp đọc được. Đừng chép nó đi đâu.",
+        "Made the private key {path}, for its owner's eyes only. Copy it nowhere.",
+    ),
+    "enrol_key_kept": (
+        "Giữ khóa riêng đã có {path}. Muốn khóa mới thì đặt tên khác bằng --key.",
+        "Kept the private key that was there, {path}. For a new one give another name with --key.",
+    ),
+    "enrol_request": (
+        "Yêu cầu chứng thư cho nút {node}: {path}. Gửi tệp này cho nơi cấp, và đọc cho họ dấu vân tay của khóa qua điện thoại:\n{fingerprint}",
+        "Certificate request for node {node}: {path}. Send this file to the authority, and read the key's fingerprint to them over the telephone:\n{fingerprint}",
+    ),
+    "enrol_failed": (
+        "Không đọc hoặc ghi được {path} ({why}). Cách sửa: chạy với quyền root (sudo), hoặc chọn nơi khác bằng --key và --csr.",
+        "{path} cannot be read or written ({why}). Remedy: run it as root (sudo), or choose another place with --key and --csr.",
+    ),
+    "key_open": (
+        "Khóa riêng {path} người khác đọc được. Nếu chắc chắn chưa ai đọc: chmod 600 {path}; nếu không thì tạo khóa mới với tên khác.",
+        "Others may read the private key {path}. If surely nobody has: chmod 600 {path}; else make a new one of another name.",
+    ),
+    "key_unusable": (
+        "{path} không phải khóa riêng dùng được: cần tệp PEM không có mật khẩu. Tạo khóa mới với tên khác bằng --key.",
+        "{path} is no private key that can be used: a PEM file without a passphrase is needed. Make a new one of another name with --key.",
+    ),
     # ---- edge-agent silence
     "silence_done": ("Đã hạ {count} chân ra của ampli.", "{count} amplifier line(s) driven inactive."),
     "silence_skipped": (
