@@ -8,12 +8,11 @@ asker has stored that step and asks for more.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from edge_agent import kept
 from edge_agent.errors import MediaRefused, Refused, TextRefused
@@ -22,7 +21,6 @@ from edge_agent.model import (
     AsRun,
     BoardClear,
     BoardShow,
-    Digest,
     Executing,
     Finished,
     Intent,
@@ -39,7 +37,8 @@ from edge_agent.model import (
     Stop,
     Waiting,
 )
-from edge_agent.ticket import Ticket
+from edge_agent.playout.readiness import Cellar, Fetching, Readiness, library
+from edge_agent.ticket import Cut, Errand, Ticket
 from hal.errors import DatabaseError, DiskError, DiskFull
 from hal.ports import Clock, Database
 
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from edge_agent.playout.sources import Source
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 KEPT_VOLUME = "volume"
 OPEN_MAX = 1024
@@ -77,8 +74,6 @@ _STATE = {
     ReasonCode.TIMEOUT: OrderState.EXPIRED,
 }
 """The order's state for a reason; every other reason is a failure."""
-_SILENCE_LUFS = -70.0
-"""What stands in the cellar for a programme without sound (EBU R 128's absolute gate)."""
 _NO_BOARD = Reason(ReasonCode.UNSUPPORTED, "This node has no board; send the notice to one that has.")
 
 
@@ -118,68 +113,12 @@ class Boards(Protocol):
         """Shutdown: what is under way ends INTERRUPTED, what is shown stays."""
 
 
-class Cellar(Protocol):
-    """What this room asks of `cache.store`."""
-
-    async def find(self, digest: Digest) -> Asset | None:
-        """The asset, if it is held."""
-
-    def open_read(self, digest: Digest) -> BinaryIO:
-        """A reader of a held asset."""
-
-    async def note_loudness(
-        self, digest: Digest, gain_db: float, lufs: float, duration_s: float
-    ) -> Asset | None:
-        """Keep what was measured."""
-
-    def pinned(self, digest: Digest) -> AbstractContextManager[None]:
-        """Nobody evicts it meanwhile."""
-
-
-class Fetching(Protocol):
-    """What this room asks of `cache.fetcher`."""
-
-    async def obtain(self, digest: Digest, url: str | None, *, urgent: bool) -> Asset:
-        """Hold the asset, fetching it if need be. Raises MediaRefused."""
-
-
-class _Cut(Exception):
-    """No error: how a stop, a shutdown or the deadline reaches an order that waits."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.text)
-        self.reason = reason
-
-
 @dataclass(slots=True, kw_only=True)
-class _Open:
+class _Open(Errand):
     """A request of an outlet, under way."""
 
     intent: Play | BoardShow | BoardClear
     ticket: Ticket | None = None
-    cut: Reason | None = None
-    scope: asyncio.Timeout | None = None
-    """What it waits in, while it can be cut short here."""
-
-    def end(self, reason: Reason) -> None:
-        """Cut it short; the first reason stands."""
-        self.cut = self.cut or reason
-        if self.scope is not None and not self.scope.expired():
-            self.scope.reschedule(0)
-
-    async def wait(self, what: Awaitable[T], *, within_s: float | None = None) -> T:
-        """Wait for something that a stop may cut short, and time. Raises _Cut."""
-        try:
-            async with asyncio.timeout(within_s) as self.scope:
-                if self.cut is not None:
-                    self.scope.reschedule(0)
-                return await what
-        except TimeoutError:
-            if self.scope is None or not self.scope.expired():
-                raise
-            raise _Cut(self.cut or _TOO_SLOW) from None
-        finally:
-            self.scope = None
 
 
 class Router:
@@ -201,9 +140,8 @@ class Router:
         self._clock = clock
         self._database = database
         self._channel = channel
-        self._levels = levels
         self._store = store
-        self._fetcher = fetcher
+        self._readiness = Readiness(store=store, fetcher=fetcher, levels=levels)
         self._presenter = presenter
         self._facts = dict(facts or {})
         self._open: dict[OrderId, _Open] = {}
@@ -272,7 +210,7 @@ class Router:
                         yield Waiting(why="fetching")
                     open_.ticket = await self._request(open_, intent, asset)
                 else:
-                    open_.ticket = await open_.wait(self._board_ticket(intent))
+                    open_.ticket = await open_.wait(self._board_ticket(intent), late=_TOO_SLOW)
                 ticket = open_.ticket
                 if not await _comes_at_once(ticket):
                     yield Waiting(why="turn")
@@ -280,7 +218,7 @@ class Router:
                     yield Executing()
                     ticket.begin()
                 yield await ticket.ended()
-            except _Cut as cut:
+            except Cut as cut:
                 yield _cut_short(intent, cut.reason)
             finally:
                 await self._let_go(open_)
@@ -290,33 +228,17 @@ class Router:
         """Have the asset and its loudness, then ask for the turn; cut short by a stop and the deadline."""
         left_s = (intent.deadline_ns - self._clock.monotonic_ns()) / NS
         if left_s < 0:
-            raise _Cut(_TOO_LATE)
-        gain_db = await open_.wait(self._ready(intent, asset), within_s=left_s)
+            raise Cut(_TOO_LATE)
+        urgent = intent.precedence is Precedence.EMERGENCY
+        ready = self._readiness.gain_db(intent.media, intent.url, urgent=urgent, asset=asset)
+        gain_db = await open_.wait(ready, late=_TOO_SLOW, within_s=left_s)
 
         async def open_source() -> Source:
-            sources = await _library("sources")
+            sources = await library("sources")
             source: Source = await sources.open_media(self._store.open_read(intent.media), gain_db)
             return source
 
         return self._channel.request(intent, open_source)
-
-    async def _ready(self, intent: Play, asset: Asset | None) -> float:
-        """Fetch it if need be, measure it once; returns the gain it is played with."""
-        if asset is None:
-            urgent = intent.precedence is Precedence.EMERGENCY
-            asset = await self._fetcher.obtain(intent.media, intent.url, urgent=urgent)
-        if asset.gain_db is not None:
-            return asset.gain_db
-        loudness = await _library("loudness")
-        measured = await loudness.measure(self._store.open_read(intent.media), seconds=self._levels.measure_s)
-        gain_db = self._levels.gain_db(measured.lufs)
-        await self._store.note_loudness(
-            intent.media,
-            gain_db=gain_db,
-            lufs=_SILENCE_LUFS if measured.lufs is None else measured.lufs,
-            duration_s=measured.duration_s,
-        )
-        return gain_db
 
     async def _board_ticket(self, intent: BoardShow | BoardClear) -> Ticket:
         """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile
@@ -381,11 +303,6 @@ class Router:
         return _done(
             self._clock, {"pong": True, "mono": mono_ms, "volume": self._channel.volume, **self._facts}
         )
-
-
-async def _library(name: str) -> Any:
-    """A module of playout that needs the heavy libraries; imported off the loop, when first needed."""
-    return await asyncio.to_thread(importlib.import_module, f"edge_agent.playout.{name}")
 
 
 async def _comes_at_once(ticket: Ticket) -> bool:

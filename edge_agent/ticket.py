@@ -10,8 +10,13 @@ order run twice. Results come back as the value of an await; nobody is called ba
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
 
-from edge_agent.model import Finished, Intent
+from edge_agent.model import Finished, Intent, Reason
+
+T = TypeVar("T")
 
 
 class Ticket:
@@ -59,3 +64,41 @@ class Ticket:
     def finished(self) -> Finished | None:
         """The result, or None while it is under way."""
         return self._finished
+
+
+class Cut(Exception):
+    """No error: how a stop, a shutdown or the deadline reaches a request that waits before it has a ticket."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
+@dataclass(slots=True, kw_only=True)
+class Errand:
+    """What is done for a request before an outlet has it; may be cut short from outside."""
+
+    cut: Reason | None = None
+    """Why it was cut short, if it was."""
+    scope: asyncio.Timeout | None = None
+    """What it waits in, while it can be cut short."""
+
+    def end(self, reason: Reason) -> None:
+        """Cut it short; the first reason stands."""
+        self.cut = self.cut or reason
+        if self.scope is not None and not self.scope.expired():
+            self.scope.reschedule(0)
+
+    async def wait(self, what: Awaitable[T], *, late: Reason, within_s: float | None = None) -> T:
+        """Wait for something that a stop may cut short, and time (then `late` is why). Raises Cut."""
+        try:
+            async with asyncio.timeout(within_s) as self.scope:
+                if self.cut is not None:
+                    self.scope.reschedule(0)
+                return await what
+        except TimeoutError:
+            if self.scope is None or not self.scope.expired():
+                raise
+            raise Cut(self.cut or late) from None
+        finally:
+            self.scope = None
