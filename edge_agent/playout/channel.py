@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from edge_agent.errors import Refused
 from edge_agent.model import NS, OrderId, Play, Precedence, Reason, ReasonCode
 from edge_agent.playout.arbiter import (
-    Allow,
     Arbiter,
     Decision,
     Expire,
@@ -23,9 +22,9 @@ from edge_agent.playout.arbiter import (
     Preempt,
     Refuse,
     Resume,
-    allow_all,
 )
 from edge_agent.playout.deck import Deck
+from edge_agent.playout.rules import NoRules, Rules
 from edge_agent.playout.settings import LevelSettings
 from edge_agent.playout.turn import Stage, Turn
 
@@ -88,10 +87,11 @@ class Channel:
         sound: SoundCard,
         amplifier: Amplifier,
         level: LevelSettings | None = None,
-        allow: Allow = allow_all,
+        rules: Rules | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._rules = rules = rules or NoRules()
         self._amplifier = amplifier
         self._deck = Deck(settings=settings, sound=sound, clock=clock)
         self._stage = Stage(
@@ -101,8 +101,8 @@ class Channel:
             ceiling_dbtp=(level or LevelSettings()).ceiling_dbtp,
             begin_within_s=settings.begin_within_s,
             resume_rewind_s=settings.resume_rewind_s,
+            rules=rules,
         )
-        self._allow = allow
         self._arbiter = self._new_arbiter()
         self._volume = min(settings.volume, settings.volume_max)
         self._turns: dict[OrderId, Turn] = {}
@@ -130,12 +130,13 @@ class Channel:
             raise Refused(
                 ReasonCode.BAD_ARGS, f"There is no zone {', '.join(unknown)} here; configured zones: {known}."
             )
-        volume = self._volume if intent.volume is None else min(intent.volume, self._settings.volume_max)
         for refusal in self._arbiter.request(intent):
             if refusal.id == intent.id:
                 raise Refused(refusal.reason.code, refusal.reason.text)
             self._end(refusal.id, refusal.reason)
-        turn = Turn(intent=intent, open_source=open_source, volume=volume, stage=self._stage)
+        turn = Turn(
+            intent=intent, open_source=open_source, volume=self._volume_for(intent), stage=self._stage
+        )
         self._turns[intent.id] = turn
         self._empty.clear()
         self._wake.set()
@@ -153,7 +154,7 @@ class Channel:
         self._volume = max(0, min(volume, self._settings.volume_max))
         for turn in self._turns.values():
             if turn.intent.volume is None:
-                turn.set_volume(self._volume)
+                turn.set_volume(self._volume_for(turn.intent))
 
     @property
     def volume(self) -> int:
@@ -208,7 +209,24 @@ class Channel:
                 for decision in self._arbiter.decide(now_ns):
                     await self._carry_out(decision, group)
                 await self._rest()
-                await self._wait_until(self._arbiter.due_ns(self._clock.monotonic_ns()))
+                due_ns = self._govern()
+                await self._wait_until(self._arbiter.due_ns(self._clock.monotonic_ns()), due_ns)
+
+    def _govern(self) -> int | None:
+        """Cut the turn that sounds when the house rules say so; when to look again at the latest."""
+        if self._running is None:
+            return None
+        turn = self._running.turn
+        turn.charge()
+        reason = self._rules.cuts(turn.intent, turn.airtime_ns)
+        if reason is not None:
+            if not turn.cut_off:
+                log.info("The house rules cut a turn. order=%s code=%s", turn.intent.id, reason.code)
+            turn.cut(reason)
+            self._running.cancel()
+            return None
+        good_for_s = self._rules.good_for_s(turn.intent, turn.airtime_ns)
+        return None if good_for_s is None else self._clock.monotonic_ns() + round(good_for_s * NS)
 
     async def _carry_out(self, decision: Decision, group: asyncio.TaskGroup) -> None:
         match decision:
@@ -245,6 +263,7 @@ class Channel:
         if not running.task.cancelled() or running.turn.cut_off or running.turn.whole:
             self._collect()  # it was over anyhow
         else:
+            running.turn.charge()
             running.turn.preempted_count += 1
             self._running = None
 
@@ -270,7 +289,8 @@ class Channel:
         if not self._turns:
             self._empty.set()
 
-    async def _wait_until(self, due_ns: int | None) -> None:
+    async def _wait_until(self, *dues_ns: int | None) -> None:
+        due_ns = min((due for due in dues_ns if due is not None), default=None)
         timeout_s = None if due_ns is None else max(0, due_ns - self._clock.monotonic_ns()) / NS
         try:
             async with asyncio.timeout(timeout_s):
@@ -294,6 +314,8 @@ class Channel:
 
     def _end(self, order: OrderId, reason: Reason | None) -> None:
         turn = self._turns.pop(order)
+        turn.charge()
+        self._rules.ended(order)
         turn.finish(reason)
         self._left.append(turn)
 
@@ -305,11 +327,16 @@ class Channel:
         self._arbiter = self._new_arbiter()
         await self._rest()
 
+    def _volume_for(self, intent: Play) -> int:
+        """The order's own volume, or the node's, within what the house allows its class."""
+        asked = self._volume if intent.volume is None else min(intent.volume, self._settings.volume_max)
+        return min(asked, self._rules.volume_max(intent.precedence))
+
     def _new_arbiter(self) -> Arbiter:
         return Arbiter(
             queue_requests=self._settings.queue_requests,
             authorities=self._settings.authorities,
             resume_within_s=self._settings.resume_within_s,
-            gap_s=self._settings.gap_s,
-            allow=self._allow,
+            gap_s=max(self._settings.gap_s, self._rules.gap_s),
+            allow=self._rules.allow,
         )

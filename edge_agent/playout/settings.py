@@ -1,12 +1,14 @@
-"""Settings of the loudspeaker: the channel and its queue, the amplifier's sequence, the level."""
+"""Settings of the loudspeaker: the channel and its queue, the amplifier's sequence, the level, the house rules."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from edge_agent.model import Precedence
 from hal.ports import LineSpec
 
 Zone = Annotated[str, Meta(pattern=r"^[a-z0-9_-]{1,32}$", description="Name of a zone.")]
@@ -127,3 +129,77 @@ class LevelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if lufs is None or lufs < self.silence_lufs:
             return 0.0
         return max(-self.gain_db_max, min(self.gain_db_max, self.target_lufs - lufs))
+
+
+_Hours = Annotated[
+    str,
+    Meta(
+        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z",
+        description="From and to, Vietnam's time: 21:30-05:00.",
+    ),
+]
+_Turn = Annotated[float, Meta(ge=5, le=86400)]
+_Minutes = Annotated[int, Meta(ge=1, le=1440)]
+_Times = Annotated[int, Meta(ge=1, le=1000)]
+_Level = Annotated[int, Meta(ge=0, le=100)]
+
+
+class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The house rules, which no order and no schedule can bypass; an emergency has ceilings of its own."""
+
+    quiet_hours: Annotated[
+        tuple[_Hours, ...],
+        Meta(max_length=8, description="Only emergencies sound in these hours; [] = none."),
+    ] = ("21:30-05:00",)
+    turn_max_s: Annotated[_Turn, Meta(description="Longest turn, seconds; then it is cut.")] = 1800
+    minutes_a_day: Annotated[_Minutes, Meta(description="Most that may sound in a day, minutes.")] = 240
+    repeats_a_day: Annotated[_Times, Meta(description="How often one recording may begin in a day.")] = 12
+    volume_max: Annotated[_Level, Meta(description="No order may be louder than this, 0-100.")] = 100
+    gap_s: Annotated[float, Meta(ge=0, le=3600, description="Least silence between two turns, seconds.")] = 0
+    emergency_turn_max_s: Annotated[_Turn, Meta(description="Longest turn of an emergency, seconds.")] = 1800
+    emergency_minutes_a_day: Annotated[
+        _Minutes, Meta(description="Most that emergencies may sound in a day, minutes.")
+    ] = 480
+    emergency_repeats_a_day: Annotated[
+        _Times, Meta(description="How often one recording may begin in a day as an emergency.")
+    ] = 200
+    emergency_volume_max: Annotated[
+        _Level, Meta(description="No emergency may be louder than this, 0-100.")
+    ] = 100
+
+    def ceilings(self, precedence: Precedence) -> Ceilings:
+        """What holds for a class."""
+        if precedence is Precedence.EMERGENCY:
+            return Ceilings(
+                turn_s=self.emergency_turn_max_s,
+                day_s=self.emergency_minutes_a_day * 60,
+                repeats=self.emergency_repeats_a_day,
+                volume=self.emergency_volume_max,
+            )
+        return Ceilings(
+            turn_s=self.turn_max_s,
+            day_s=self.minutes_a_day * 60,
+            repeats=self.repeats_a_day,
+            volume=self.volume_max,
+        )
+
+    def problems(self) -> Iterator[tuple[str, str, dict[str, object]]]:
+        """What is wrong although each key is right by itself: (key, code, facts)."""
+        for key in ("turn_max_s", "minutes_a_day", "repeats_a_day", "volume_max"):
+            found, limit = getattr(self, key), getattr(self, f"emergency_{key}")
+            if found > limit:
+                facts = {"found": found, "other": f"governor.emergency_{key}", "limit": limit}
+                yield key, "above_other", facts
+        for hours in self.quiet_hours:
+            start, _, end = hours.partition("-")
+            if start == end:
+                yield "quiet_hours", "no_span", {"found": hours}
+
+
+class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
+    """The house rules for one class."""
+
+    turn_s: float
+    day_s: int
+    repeats: int
+    volume: int

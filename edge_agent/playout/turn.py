@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge_agent.playout.amplifier import Amplifier
     from edge_agent.playout.deck import Deck
     from edge_agent.playout.pump import Pump
+    from edge_agent.playout.rules import Rules
     from edge_agent.playout.sources import Source
     from hal.ports import Clock, SoundStream
 
@@ -44,6 +45,13 @@ _STATE = {
     ReasonCode.PREEMPTED: OrderState.INTERRUPTED,
 }
 """The order's state for a reason; every other reason is a failure."""
+_REFUSALS = {
+    ReasonCode.BUSY,
+    ReasonCode.CLOCK_UNTRUSTED,
+    ReasonCode.GOVERNOR,
+    ReasonCode.MUTED,
+    ReasonCode.QUIET_HOURS,
+}
 _NEVER_STORED = "The order was granted its turn but was not stored as executing; see the log."
 
 
@@ -57,6 +65,7 @@ class Stage:
     ceiling_dbtp: float
     begin_within_s: float
     resume_rewind_s: float
+    rules: Rules
 
 
 class Turn:
@@ -76,6 +85,16 @@ class Turn:
         self._reopened = 0
         self._cut: Reason | None = None
         self._ended_ns: int | None = None
+        self._live_since_ns: int | None = None
+        self._airtime_ns = 0
+        self._charged_ns = 0
+
+    @property
+    def airtime_ns(self) -> int:
+        """For how long it has had the live amplifier, over all its runs."""
+        if self._live_since_ns is None:
+            return self._airtime_ns
+        return self._airtime_ns + self._stage.clock.monotonic_ns() - self._live_since_ns
 
     @property
     def cut_off(self) -> bool:
@@ -97,6 +116,13 @@ class Turn:
         if self._pump is not None:
             self._pump.set_volume(volume)
 
+    def charge(self) -> None:
+        """Put the airtime since the last charge on the house's account."""
+        airtime_ns = self.airtime_ns
+        if airtime_ns > self._charged_ns:
+            self._stage.rules.charge(self.intent.precedence, airtime_ns - self._charged_ns)
+            self._charged_ns = airtime_ns
+
     async def perform(self) -> Reason | None:
         """Play from its place to the end. Returns why that was not possible, or None.
 
@@ -106,6 +132,7 @@ class Turn:
             return await self._perform()
         finally:
             self._ended_ns = self._stage.clock.monotonic_ns()
+            self._airtime_ns, self._live_since_ns = self.airtime_ns, None
 
     async def close(self) -> None:
         """Let the source go. Idempotent."""
@@ -185,9 +212,11 @@ class Turn:
             live = group.create_task(
                 self._stage.amplifier.acquire(self.intent.zones), name="wait for the amplifier"
             )
+            group.create_task(self._stage.rules.begin(self.intent), name="note the beginning")
         return opened.result(), live.result()
 
     async def _play(self, pump: Pump, stream: SoundStream, lead_in_frames: int) -> None:
+        self._live_since_ns = self._stage.clock.monotonic_ns()
         while True:
             try:
                 await pump.run(stream, lead_in_frames=lead_in_frames)
@@ -238,7 +267,7 @@ def _outcome(reason: Reason | None, *, heard: int) -> Outcome:
         return Outcome.PREEMPTED
     if heard:
         return Outcome.PARTIAL
-    if reason.code in {ReasonCode.BUSY, ReasonCode.GOVERNOR, ReasonCode.QUIET_HOURS, ReasonCode.MUTED}:
+    if reason.code in _REFUSALS:
         return Outcome.REFUSED
     if reason.code in _STATE:
         return Outcome.MISSED

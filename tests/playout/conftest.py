@@ -13,8 +13,8 @@ import pytest
 from edge_agent.errors import MediaRefused
 from edge_agent.model import NS, Digest, Finished, Issuer, OrderId, Play, Precedence, ReasonCode
 from edge_agent.playout.amplifier import Amplifier
-from edge_agent.playout.arbiter import Allow, allow_all
 from edge_agent.playout.channel import Channel
+from edge_agent.playout.rules import Rules
 from edge_agent.playout.settings import AmplifierSettings, LineSettings, PlayoutSettings
 from edge_agent.ticket import Ticket
 from hal.sim import loop
@@ -76,7 +76,7 @@ class Rig:
         self,
         *,
         amplifier: AmplifierSettings = WIRED,
-        allow: Allow = allow_all,
+        rules: Rules | None = None,
         clock_start_ns: int = 10 * NS,
         **playout: Any,
     ) -> None:
@@ -97,7 +97,7 @@ class Rig:
             clock=self.clock,
             sound=self.card,
             amplifier=self.amplifier,
-            allow=allow,
+            rules=rules,
         )
         self._orders = 0
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from edge_agent.errors import Refused
-from edge_agent.model import NS, OrderState, Outcome, Precedence, Reason, ReasonCode
+from edge_agent.model import NS, Intent, OrderState, Outcome, Precedence, Reason, ReasonCode
 from edge_agent.playout.amplifier import State
 from edge_agent.playout.gain import RAMP_FRAMES
+from edge_agent.playout.rules import NoRules
 from tests.playout.conftest import RATE_HZ, WIRED, NoisySource, Rig, sounding, through
 
 if TYPE_CHECKING:
@@ -304,9 +305,18 @@ def test_a_full_queue_refuses_but_makes_room_for_a_higher_class() -> None:
     rig.run(story)
 
 
-def test_the_governor_is_asked_when_the_turn_comes() -> None:
-    quiet = Reason(ReasonCode.QUIET_HOURS, "It is night.")
-    rig = Rig(allow=lambda intent, _now: None if intent.precedence is EMERGENCY else quiet)
+class Night(NoRules):
+    """Only emergencies."""
+
+    reason = Reason(ReasonCode.QUIET_HOURS, "It is night.")
+
+    def allow(self, intent: Intent, now_ns: int) -> Reason | None:
+        return None if intent.precedence is EMERGENCY else self.reason
+
+
+def test_the_house_rules_are_asked_when_the_turn_comes() -> None:
+    rig = Rig(rules=Night())
+    quiet = Night.reason
 
     async def story() -> None:
         refused = await rig.request(NoisySource(1.0)).ended()
