@@ -1,4 +1,4 @@
-"""The real MQTT driver against hostile brokers, TLS, passwords, and time itself."""
+"""The real MQTT driver against hostile brokers, passwords, and time itself (TLS: test_tls.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 import statistics
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -356,76 +355,6 @@ def test_passwords_open_the_door_and_are_told_to_nobody(
     run(main)
     assert "bi-mat" not in caplog.text
     assert not [record for record in caplog.records if record.name != "asyncio"], "the library is silent"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An authority, a broker's certificate for 127.0.0.1, a node's certificate."""
-    directory = tmp_path_factory.mktemp("pki")
-
-    def openssl(command: str, *more: str) -> None:
-        subprocess.run(["openssl", *command.split(), *more], check=True, capture_output=True, cwd=directory)
-
-    key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    usage = [
-        "-addext",
-        "keyUsage=critical,keyCertSign,cRLSign",
-        "-addext",
-        "basicConstraints=critical,CA:true",
-    ]
-    openssl(f"req -x509 {key} -days 2 -subj /CN=authority -keyout ca.key -out ca.pem", *usage)
-    for name, extension in (("broker", "subjectAltName=IP:127.0.0.1"), ("node", "keyUsage=digitalSignature")):
-        (directory / "extension").write_text(f"{extension}\nauthorityKeyIdentifier=keyid\n")
-        openssl(f"req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr")
-        openssl(
-            f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out {name}.pem",
-            "-extfile",
-            "extension",
-        )
-    openssl(f"req -x509 {key} -days 2 -subj /CN=stranger -keyout other.key -out other.pem", *usage)
-    return {path.name: path for path in directory.iterdir()}
-
-
-def test_tls_believes_only_its_authority_and_its_host(
-    make_mosquitto: MosquittoMaker, pki: dict[str, Path]
-) -> None:
-    tls = (pki["ca.pem"], pki["broker.pem"], pki["broker.key"])
-    url = make_mosquitto(tls=tls, extra=("require_certificate true", "use_identity_as_username true")).url
-
-    def broker_at(url: str, ca_file: str | None, *, own: bool = True) -> MqttBroker:
-        cert_file, key_file = (str(pki["node.pem"]), str(pki["node.key"])) if own else (None, None)
-        return MqttBroker(url, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
-
-    ca_file = str(pki["ca.pem"])
-
-    async def main() -> None:
-        broker = broker_at(url, ca_file)
-        async with broker.session(NODE) as session:
-            await session.subscribe("t/#")
-            for size in (0, 1000, 200_000):
-                await session.publish(Message(topic="t/x", payload=bytes(size)))
-                got = await session.receive()
-                session.acknowledge(got)
-                assert len(got.payload) == size
-        for stranger in (
-            broker_at(url, str(pki["other.pem"])),
-            broker_at(url.replace("127.0.0.1", "localhost"), ca_file),
-            broker_at(url, None),
-        ):
-            with pytest.raises(BrokerUnreachable, match="not believed"):
-                async with stranger.session(NODE):
-                    raise AssertionError
-        with pytest.raises(BrokerError):
-            async with broker_at(url, ca_file, own=False).session(NODE):
-                raise AssertionError
-        with pytest.raises(BrokerUnreachable):
-            async with MqttBroker(url.replace("mqtts", "mqtt")).session(NODE):
-                raise AssertionError
-        with pytest.raises(BrokerUnreachable):
-            async with MqttBroker(url, ca_file="/nowhere/ca.pem").session(NODE):
-                raise AssertionError
-
-    run(main)
 
 
 def test_tls_to_a_mute_server_is_given_up_in_time() -> None:
