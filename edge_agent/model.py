@@ -194,6 +194,39 @@ class BoardClear(Intent):
     target: OrderId | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Words to be spoken; `language` is a tag such as vi or en-US."""
+
+    text: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn(Intent):
+    """A public alert, already judged: first take back what `withdraws` names, then say and show this one.
+
+    `deadline_ns` is when it must have begun to sound; it is shown, and may sound, until `until_ns`.
+    """
+
+    until_ns: int
+    withdraws: tuple[OrderId, ...] = ()
+    why: Reason | None = None
+    """What the withdrawn are told."""
+    audible: bool = False
+    voices: tuple[Voice, ...] = ()
+    recording: Digest | None = None
+    """Played instead of the voices, if it can be had."""
+    url: str | None = None
+    times: int = 1
+    """How often it is said."""
+    gap_s: float = 0.0
+    volume: int | None = None
+    texts: tuple[str, ...] = ()
+    """What may be shown, the best first; the first that fits is. () = nothing."""
+    title: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ping(Intent):
     """Answer, nothing else."""
@@ -206,6 +239,7 @@ type_of_verb: dict[str, type[Intent]] = {
     "volume": SetVolume,
     "board_show": BoardShow,
     "board_clear": BoardClear,
+    "alert": Warn,
     "ping": Ping,
 }
 
