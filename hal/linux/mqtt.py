@@ -28,6 +28,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from hal.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from hal.inflow import Inflow
+from hal.linux.tls import spoken_alert
 from hal.ports import Connect, Delivery, Message
 
 _REFUSED = 0x80
@@ -384,7 +386,11 @@ class MqttSession(aiomqtt.Client):
         receive, send = client._sock_recv, client._sock_send  # noqa: SLF001 - counted here, paho does not count
 
         def counted_receive(size: int) -> bytes:
-            payload = receive(size)
+            try:
+                payload = receive(size)
+            except ssl.SSLError as error:  # paho would only say that the connection is gone
+                self._end(spoken_alert(error))
+                raise
             self._received += len(payload)
             return payload
 

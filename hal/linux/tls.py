@@ -100,6 +100,16 @@ def others_may_read(path: Path) -> bool:
         return False
 
 
+def spoken_alert(error: ssl.SSLError) -> str:
+    """What ended a connection that TLS had secured. Under TLS 1.3 the far end judges our certificate only
+    after the handshake, and its verdict, an alert, is the first thing that is read."""
+    words = _why(error)
+    _, found, verdict = words.partition(" alert ")
+    if not found:
+        return f"TLS failed ({words})"
+    return f"the broker does not accept this node's side of TLS ({verdict}); check cert_file and key_file"
+
+
 def _no_passphrase() -> str:
     raise TlsUnusable("it is encrypted, and nobody is there to type the passphrase")
 
