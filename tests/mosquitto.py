@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -25,7 +26,8 @@ class Mosquitto:
 
     `persistence` keeps sessions and retained messages over a clean stop. `acl` is the text of an
     ACL file. `accounts` are user names and passwords; without them anybody may connect. `tls` is
-    (CA file, certificate file, key file). `extra` are further lines of configuration.
+    (CA file, certificate file, key file). `extra` are further lines of configuration. `config` is a whole
+    configuration in place of all these; in it, "listener 8883" stands for the port that was found.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Mosquitto:
         accounts: dict[str, str] | None = None,
         tls: tuple[Path, Path, Path] | None = None,
         extra: tuple[str, ...] = (),
+        config: str | None = None,
     ) -> None:
         self.directory = directory
         self.port = free_port()
@@ -59,6 +62,10 @@ class Mosquitto:
             lines.append(f"password_file {self._accounts(accounts)}")
         if tls is not None:
             lines += [f"cafile {tls[0]}", f"certfile {tls[1]}", f"keyfile {tls[2]}"]
+        if config is not None:
+            assert "\nlistener 8883\n" in config
+            here = f"listener {self.port} 127.0.0.1\nuser {getpass.getuser()}"
+            lines = [config.replace("listener 8883", here)]
         self._config = self._file("mosquitto.conf", "\n".join(lines) + "\n")
 
     def start(self) -> None:
@@ -76,6 +83,11 @@ class Mosquitto:
                 break
         log = self.directory / "mosquitto.log"
         raise AssertionError(f"mosquitto did not start: {log.read_text() if log.exists() else 'no log'}")
+
+    def reload(self) -> None:
+        """Let it read its files again, as `systemctl reload` does; it does so between two messages."""
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """Stop it properly (it saves what it keeps). Idempotent."""
