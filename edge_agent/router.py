@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from edge_agent import kept
@@ -32,6 +33,7 @@ from edge_agent.model import (
     Precedence,
     Reason,
     ReasonCode,
+    Release,
     SetVolume,
     Step,
     Stop,
@@ -97,6 +99,22 @@ class Loudspeaker(Protocol):
         """Shutdown: everything ends INTERRUPTED."""
 
 
+class Warden(Protocol):
+    """What this room asks of `playout.guard`."""
+
+    def muted(self, intent: Intent) -> Reason | None:
+        """Why a sticky stop keeps a request from sounding, or None."""
+
+    def mute(self, stop: Stop) -> None:
+        """A sticky stop holds from now on. Raises Refused."""
+
+    async def store(self, order: OrderId) -> datetime | None:
+        """Make it durable; until when it stands, if that date is known. Raises DatabaseError, DiskError."""
+
+    async def release(self, target: OrderId | None) -> list[OrderId]:
+        """End one sticky stop, or all; which. Raises DatabaseError, DiskError."""
+
+
 class Boards(Protocol):
     """What this room asks of `board.presenter`."""
 
@@ -130,6 +148,7 @@ class Router:
         clock: Clock,
         database: Database,
         channel: Loudspeaker,
+        guard: Warden,
         levels: LevelSettings,
         store: Cellar,
         fetcher: Fetching,
@@ -140,6 +159,7 @@ class Router:
         self._clock = clock
         self._database = database
         self._channel = channel
+        self._guard = guard
         self._store = store
         self._readiness = Readiness(store=store, fetcher=fetcher, levels=levels)
         self._presenter = presenter
@@ -164,6 +184,8 @@ class Router:
                             yield step
                 case Stop():
                     yield await self._stop(intent)
+                case Release():
+                    yield await self._release(intent)
                 case SetVolume():
                     yield await self._set_volume(intent)
                 case Ping():
@@ -197,6 +219,8 @@ class Router:
         """From the request to the end of its ticket, whichever outlet gave that."""
         if self._closing:
             raise Refused(_SHUTDOWN.code, _SHUTDOWN.text)
+        if isinstance(intent, Play) and (muted := self._guard.muted(intent)) is not None:
+            raise Refused(muted.code, muted.text)
         if len(self._open) >= OPEN_MAX:
             raise Refused(ReasonCode.BUSY, "Too much is under way; send the order again later.")
         assert intent.id not in self._open, "an order is carried out once"
@@ -269,12 +293,23 @@ class Router:
     # ------------------------------------------------------------ the rest
 
     async def _stop(self, intent: Stop) -> Finished:
+        """Silence first, then the disk: a sticky stop holds before it is durable."""
+        if intent.until_ns is not None:
+            self._guard.mute(intent)
         covered = [open_ for open_ in self._open.values() if _covers(intent, open_)]
         for open_ in covered:
             self._end(open_, _STOPPED)
         self._channel.stop(target=intent.target, highest=intent.highest)
         orders = [open_.intent.id for open_ in covered]
-        return _done(self._clock, {"stopped": len(orders), "orders": orders})
+        result: dict[str, object] = {"stopped": len(orders), "orders": orders}
+        if intent.until_ns is not None:
+            until = await self._guard.store(intent.id)
+            result["until"] = None if until is None else until.isoformat(timespec="seconds")
+        return _done(self._clock, result)
+
+    async def _release(self, intent: Release) -> Finished:
+        """No stop of that name is no fault: it may have ended by its time."""
+        return _done(self._clock, {"released": await self._guard.release(intent.target)})
 
     def _end(self, open_: _Open, reason: Reason) -> None:
         """End what waits here, or shows; what is in the channel is the channel's to end."""

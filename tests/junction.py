@@ -19,6 +19,7 @@ from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.settings import CacheSettings
 from edge_agent.cache.store import Store
+from edge_agent.clocktrust import ClockSettings, ClockTrust
 from edge_agent.errors import Refused, TextRefused
 from edge_agent.model import (
     NS,
@@ -39,9 +40,16 @@ from edge_agent.model import (
     ReasonCode,
     Step,
 )
+from edge_agent.playout import guard
 from edge_agent.playout.amplifier import Amplifier
 from edge_agent.playout.channel import Channel
-from edge_agent.playout.settings import AmplifierSettings, LevelSettings, PlayoutSettings
+from edge_agent.playout.guard import Guard
+from edge_agent.playout.settings import (
+    AmplifierSettings,
+    GovernorSettings,
+    LevelSettings,
+    PlayoutSettings,
+)
 from edge_agent.router import Router
 from edge_agent.ticket import Ticket
 from hal.sim.clock import VirtualClock
@@ -137,10 +145,11 @@ class Junction:
         self.heard = Heard()
         self.web = VirtualWeb(self.clock, random.Random(1))
         self.web.put(URL, BULLETIN)
-        self.database = VirtualDatabase([kept.SCHEMA, cache_store.SCHEMA])
+        self.database = VirtualDatabase([kept.SCHEMA, cache_store.SCHEMA, guard.SCHEMA])
         self.disk = VirtualDisk(clock=self.clock, capacity_bytes=1 << 30)
         self.sign = Sign() if board else None
         self.channel: Channel
+        self.guard: Guard
         self.router: Router
         self.store: Store
 
@@ -153,17 +162,27 @@ class Junction:
             await self.store.open()
             lines = VirtualLines(self.clock)
             amplifier = Amplifier(settings=AmplifierSettings(), lines=lines, clock=self.clock)
+            trust = ClockTrust(settings=ClockSettings(), clock=self.clock, database=self.database)
+            self.guard = Guard(
+                settings=GovernorSettings(quiet_hours=()),
+                clock=self.clock,
+                trust=trust,
+                database=self.database,
+            )
+            await self.guard.open()
             self.channel = Channel(
                 settings=PlayoutSettings(),
                 level=LevelSettings(),
                 clock=self.clock,
                 sound=VirtualCard(self.clock, self.heard),
                 amplifier=amplifier,
+                rules=self.guard,
             )
             self.router = Router(
                 clock=self.clock,
                 database=self.database,
                 channel=self.channel,
+                guard=self.guard,
                 levels=LevelSettings(),
                 store=self.store,
                 fetcher=Fetcher(web=self.web, store=self.store, clock=self.clock, settings=settings),

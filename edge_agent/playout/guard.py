@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from datetime import datetime
 from typing import Final
 
 from edge_agent.clocktrust import ClockTrust
@@ -18,6 +19,8 @@ from edge_agent.playout import daybook, stops
 from edge_agent.playout.governor import Governor, Moment, Page
 from edge_agent.playout.settings import GovernorSettings
 from edge_agent.playout.stops import STOPS_MAX, Standing
+from edge_agent.report.asrun import rfc3339
+from edge_agent.report.status import Muted
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Clock, Database
 
@@ -130,9 +133,22 @@ class Guard:
         now_ns = self._clock.monotonic_ns()
         return tuple(stop for stop in self._stops.values() if not stop.over(now_ns))
 
-    async def changed(self, since: tuple[Standing, ...]) -> tuple[Standing, ...]:
+    def notes(self) -> tuple[Muted, ...]:
+        """The same for people and servers."""
+        return tuple(
+            Muted(
+                stop=stop.id,
+                issuer=stop.issuer,
+                order=stop.target,
+                klass=stop.highest.wire if stop.target is None else None,
+                until=None if stop.until is None else rfc3339(stop.until),
+            )
+            for stop in self.standing()
+        )
+
+    async def changed(self, since: tuple[Muted, ...]) -> tuple[Muted, ...]:
         """Wait until other stops stand than `since`; returns those."""
-        while (now := self.standing()) == since:
+        while (now := self.notes()) == since:
             await self._changed.wait()
         return now
 
@@ -151,11 +167,16 @@ class Guard:
         log.info("A stop stands. id=%s issuer=%s until=%s", stop.id, stop.issuer, standing.until)
         self._tell()
 
-    async def store(self, order: OrderId) -> None:
-        """Make a stop durable. Raises DatabaseError, DiskError; it holds in this run anyhow."""
+    async def store(self, order: OrderId) -> datetime | None:
+        """Make a stop durable; until when it stands, where that is known.
+
+        Raises DatabaseError, DiskError; it holds in this run anyhow.
+        """
         stop = self._stops.get(order)
-        if stop is not None:
-            await self._database.run(lambda connection: stops.write(connection, stop))
+        if stop is None:
+            return None
+        await self._database.run(lambda connection: stops.write(connection, stop))
+        return stop.until
 
     async def release(self, target: OrderId | None) -> list[OrderId]:
         """End the stop of that order, or every one; which. Raises DatabaseError, DiskError: then they stand."""

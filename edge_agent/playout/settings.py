@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -182,18 +181,6 @@ class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             repeats=self.repeats_a_day,
             volume=self.volume_max,
         )
-
-    def problems(self) -> Iterator[tuple[str, str, dict[str, object]]]:
-        """What is wrong although each key is right by itself: (key, code, facts)."""
-        for key in ("turn_max_s", "minutes_a_day", "repeats_a_day", "volume_max"):
-            found, limit = getattr(self, key), getattr(self, f"emergency_{key}")
-            if found > limit:
-                facts = {"found": found, "other": f"governor.emergency_{key}", "limit": limit}
-                yield key, "above_other", facts
-        for hours in self.quiet_hours:
-            start, _, end = hours.partition("-")
-            if start == end:
-                yield "quiet_hours", "no_span", {"found": hours}
 
 
 class Ceilings(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import resource
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -48,6 +49,40 @@ class ClockNote(msgspec.Struct, frozen=True, kw_only=True):
     mono_ms: int
 
 
+class Muted(msgspec.Struct, frozen=True, kw_only=True):
+    """A sticky stop that stands. `until` is null while nobody knows the date."""
+
+    stop: str
+    """The id by which it is released."""
+    issuer: str
+    order: str | None
+    """What may not sound: one order,"""
+    klass: str | None = msgspec.field(name="class")
+    """or this class and lower."""
+    until: str | None
+
+
+class Muting(Protocol):
+    """What is asked of whoever keeps the sticky stops."""
+
+    def notes(self) -> tuple[Muted, ...]:
+        """Those that stand now."""
+
+    async def changed(self, since: tuple[Muted, ...]) -> tuple[Muted, ...]:
+        """Wait until others stand than `since`; returns those."""
+
+
+class NothingMuted:
+    """No stop ever stands."""
+
+    def notes(self) -> tuple[Muted, ...]:
+        return ()
+
+    async def changed(self, since: tuple[Muted, ...]) -> tuple[Muted, ...]:
+        await asyncio.Event().wait()
+        return ()
+
+
 class Birth(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="online"):
     """`up/state`, retained, after each connect. A fresh order may echo `nonce` when the clock is not trusted."""
 
@@ -58,6 +93,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="o
     have: Mapping[str, int]
     last: Mapping[str, int]
     clock: ClockNote
+    muted: Sequence[Muted] = ()
 
 
 class Will(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="lost"):
@@ -101,6 +137,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     outbox_dropped: int | None
     publishes_refused: int
     alerts: Sequence[str]
+    muted: Sequence[Muted]
     sent_bytes: int
     """By this connection."""
     received_bytes: int
@@ -270,6 +307,7 @@ class Status:
         root: str,
         node: NodeId,
         caps: Caps,
+        muting: Muting | None = None,
         vitals: Callable[[], Vitals] = read_vitals,
     ) -> None:
         self._clock = clock
@@ -280,6 +318,9 @@ class Status:
         self._period_ns = round(settings.health_period_s * NS)
         self._up = f"{root}/{node}/up/"
         self._caps = caps
+        self._muting = muting or NothingMuted()
+        self._said: Birth | None = None
+        """What `up/state` says of this session."""
         self._vitals = vitals
         self._started_ns = clock.monotonic_ns()
         self._due_ns = self._started_ns
@@ -294,7 +335,9 @@ class Status:
             have=have,
             last=last,
             clock=self._clock_note(),
+            muted=self._muting.notes(),
         )
+        self._said = birth
         return self._retained("state", birth)
 
     def will(self, *, session: str) -> Message:
@@ -335,26 +378,44 @@ class Status:
             outbox_dropped=None if counts is None else counts.dropped,
             publishes_refused=self._outbox.refused,
             alerts=self._alerts.standing,
+            muted=self._muting.notes(),
             sent_bytes=sent,
             received_bytes=received,
         )
         return Message(topic=self._up + "health", payload=msgspec.json.encode(health), qos=0)
 
     async def health_life(self, session: BrokerSession) -> None:
-        """Publish health every period for as long as `session` lasts; never returns.
+        """For as long as `session` lasts publish health every period, and the state again whenever other
+        stops stand; never returns.
 
         The period runs on over connections, so a flapping line does not multiply it. Raises BrokerLost.
         """
         while True:
             left_ns = self._due_ns - self._clock.monotonic_ns()
             if left_ns > 0:
-                await asyncio.sleep(left_ns / NS)
+                message = await self._restated(within_s=left_ns / NS)
+            else:
+                message = await self.health(session)
+                self._due_ns = self._clock.monotonic_ns() + self._period_ns
+            if message is None:
                 continue
             try:
-                await session.publish(await self.health(session))
+                await session.publish(message)
             except BrokerRefused as error:
-                logger.debug("The broker refused a health message. error=%s", error)
-            self._due_ns = self._clock.monotonic_ns() + self._period_ns
+                logger.debug("The broker refused a message. topic=%s error=%s", message.topic, error)
+
+    async def _restated(self, *, within_s: float) -> Message | None:
+        """The birth again, once other stops stand than it said; None when that does not happen in time."""
+        if self._said is None:
+            await asyncio.sleep(within_s)
+            return None
+        try:
+            async with asyncio.timeout(within_s):
+                muted = await self._muting.changed(tuple(self._said.muted))
+        except TimeoutError:
+            return None
+        self._said = msgspec.structs.replace(self._said, muted=muted, clock=self._clock_note())
+        return self._retained("state", self._said)
 
     def _clock_note(self) -> ClockNote:
         sight = self._trust.look()

@@ -66,6 +66,7 @@ def test_the_three_states_are_retained_on_one_topic() -> None:
         "have": {"schedule": 3},
         "last": {"xa-vi-huong": 4711},
         "clock": {"quality": "synced", "wall": "2026-11-23T00:00:00.000Z", "mono_ms": 10_000},
+        "muted": [],
     }
     assert content(will) == {"state": "lost", "session": "s1"}
     assert content(farewell) == {"state": "offline", "session": "s1", "why": "restart"}
