@@ -4,6 +4,9 @@
     |-- SoundError
     |   |-- SoundMissing (also LookupError)   no output device of the configured name
     |   `-- SoundLost (also OSError)          the device failed or vanished while open
+    |-- SpeechError
+    |   |-- SpeechMissing (also LookupError)  no speech engine, or no voice for the language
+    |   `-- SpeechFailed (also OSError)       the engine failed, or took too long
     |-- LineError (also OSError)              a GPIO line cannot be requested, driven or read
     |-- SerialError (also OSError)            the serial line cannot be opened, written or read
     |-- DatagramError (also OSError)          the UDP socket cannot be opened or used
@@ -18,6 +21,7 @@
     |-- DiskError (also OSError)
     |   |-- DiskFull                          ENOSPC or EDQUOT
     |   `-- DiskMissing (also FileNotFoundError)      no such file
+    |-- ControlError (also OSError)           the local socket cannot be made
     `-- DatabaseError                         SQLite refused; the transaction is rolled back
 
 Each carries one full English sentence as its message. A leaf is also the built-in
@@ -39,6 +43,18 @@ class SoundMissing(SoundError, LookupError):
 
 class SoundLost(SoundError, OSError):
     """The device failed or vanished while a stream was open."""
+
+
+class SpeechError(HalError):
+    """Root of the speech engine's errors."""
+
+
+class SpeechMissing(SpeechError, LookupError):
+    """There is no speech engine here, or it has no voice for the language."""
+
+
+class SpeechFailed(SpeechError, OSError):
+    """The speech engine failed, or took too long."""
 
 
 class LineError(HalError, OSError):
@@ -107,3 +123,7 @@ class DiskMissing(DiskError, FileNotFoundError):
 
 class DatabaseError(HalError):
     """SQLite refused; the transaction was rolled back."""
+
+
+class ControlError(HalError, OSError):
+    """The local socket cannot be made, or not with the rights it must have."""

@@ -103,6 +103,21 @@ class SoundCard(Protocol):
         """Whether the configured device can be seen now. May take some ms; never raises."""
 
 
+# ---------------------------------------------------------------- speech
+
+
+class Speech(Protocol):
+    """A voice that reads text."""
+
+    async def speak(self, text: str, language: str) -> bytes:
+        """The text, read aloud in a language (a tag such as vi or en-US), as a whole WAV file.
+
+        At most 8,000 characters; everything in it is read as words, nothing as a command. Raises
+        SpeechMissing when there is no engine, or no voice for the language; SpeechFailed when the engine
+        failed or took too long. Cancelled, it ends the engine.
+        """
+
+
 # ---------------------------------------------------------------- GPIO
 
 
@@ -404,6 +419,49 @@ class Database(Protocol):
         """Checkpoint and close. Idempotent, never raises."""
 
 
+# ---------------------------------------------------------------- control
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """Who is at the other end of a local socket, as the kernel says (SO_PEERCRED): nobody can claim to be another.
+    In a user namespace an id that is not mapped shows as 65534 (nobody)."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class ControlCall(Protocol):
+    """One request from this machine: a line, waiting for its answer."""
+
+    peer: Peer
+    line: bytes
+    """Without its newline, at most 4096 bytes."""
+
+    async def answer(self, line: bytes) -> None:
+        """Send one line (without its newline, at most 64 KiB) and hang up. Whoever has left is not missed:
+        never raises."""
+
+
+class ControlDesk(Protocol):
+    """An open local socket. A connection carries one line and one answer; it is hung up on after 5 s without a
+    line, or a line too long; so are those that come while 8 are served already."""
+
+    async def receive(self) -> ControlCall:
+        """The next request, in the order of their lines. Several may be unanswered at once."""
+
+    async def close(self) -> None:
+        """Hang up on everybody and take the socket away. Idempotent, never raises."""
+
+
+class ControlDoor(Protocol):
+    """The local way in, for the technician at the box. Who may come in is the file system's business."""
+
+    async def open(self) -> ControlDesk:
+        """Listen, taking the place of a socket that a dead process left. Raises ControlError."""
+
+
 # ---------------------------------------------------------------- supervisor
 
 
@@ -435,6 +493,7 @@ class Hardware:
 
     clock: Clock
     sound: SoundCard
+    speech: Speech
     lines: Lines
     board: SerialPort | None
     broker: Broker
@@ -442,5 +501,6 @@ class Hardware:
     disk: Disk
     database: Database
     supervisor: Supervisor
+    control: ControlDoor | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     """Free text for the birth certificate: which driver serves each door, versions."""

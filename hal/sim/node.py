@@ -12,6 +12,7 @@ from hal.sim.board_line import VirtualSerial
 from hal.sim.broker import VirtualBroker
 from hal.sim.checkers import LineChange, LoudEar, Span
 from hal.sim.clock import VirtualClock
+from hal.sim.control import VirtualControl
 from hal.sim.database import VirtualDatabase
 from hal.sim.disk import VirtualDisk
 from hal.sim.gpio import VirtualLines
@@ -19,6 +20,7 @@ from hal.sim.heard import Ears, Heard
 from hal.sim.link import VirtualSession
 from hal.sim.network import VirtualWeb
 from hal.sim.sound import VirtualCard
+from hal.sim.speech import VirtualSpeech
 from hal.sim.supervisor import VirtualSupervisor
 
 
@@ -94,13 +96,16 @@ class Doors:
         self.heard = Heard()
         self.loud = LoudEar()
         self.card = VirtualCard(clock, Ears(self.heard, self.loud), drift_ppm)
+        self.speech = VirtualSpeech()
         self.lines = VirtualLines(clock)
         self.serial = serial
         self.network = network
         self.supervisor = VirtualSupervisor(clock=clock, watchdog_s=watchdog_s)
+        self.control = VirtualControl()
         self.hardware = Hardware(
             clock=clock,
             sound=self.card,
+            speech=self.speech,
             lines=self.lines,
             board=serial,
             broker=network,
@@ -108,6 +113,7 @@ class Doors:
             disk=disk,
             database=database,
             supervisor=self.supervisor,
+            control=self.control,
             facts={"world": seed},
         )
 

@@ -54,7 +54,7 @@ _process: contextvars.ContextVar[int] = contextvars.ContextVar("process", defaul
 
 class World:
     """See the module. `rule` tells the checkers of the amplifier's lines and times; the attributes `card`,
-    `heard`, `lines`, `serial`, `disk`, `database` and `supervisor` are those of the living process."""
+    `heard`, `lines`, `serial`, `control`, `disk`, `database` and `supervisor` are those of the living process."""
 
     def __init__(
         self,
@@ -241,6 +241,8 @@ class World:
         self.hardware = doors.hardware
         self.heard, self.card, self.lines = doors.heard, doors.card, doors.lines
         self.serial, self.supervisor = doors.serial, doors.supervisor
+        self.control = doors.control
+        self.speech = doors.speech
 
     def _unplug(self, *, killed: bool) -> None:
         """Keep what happened, and kill the doors. `killed`: only the process ends, not the machine."""
