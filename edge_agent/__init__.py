@@ -15,7 +15,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good
     catalogue       what is said to people, Vietnamese and English
 
-    command/        INLET: orders           topics signing envelope acceptance messages ledger scribe tally execution inbox settings
+    command/        INLET: orders           topics signing envelope keys ring keyring replay acceptance messages ledger scribe tally execution inbox settings
     sense/          INLET: the box itself   monitor light conditions settings
     router          the junction: one match from an intent to the room that does it
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness readiness announcement

@@ -18,8 +18,10 @@ from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.store import Store
 from edge_agent.clocktrust import ClockTrust
-from edge_agent.command import ledger
+from edge_agent.command import envelope, keyring, ledger, replay
 from edge_agent.command.inbox import Inbox
+from edge_agent.command.keyring import Keyring
+from edge_agent.command.topics import Topics
 from edge_agent.config import Settings
 from edge_agent.config.problem import Problem
 from edge_agent.doors import open_doors
@@ -45,6 +47,8 @@ SCHEMAS: Final = (
     status.SCHEMA,
     cache_store.SCHEMA,
     ledger.SCHEMA,
+    replay.SCHEMA,
+    keyring.SCHEMA,
     notices.SCHEMA,
 )
 """Every room's tables, for the one database."""
@@ -73,7 +77,8 @@ async def run(settings: Settings, *, problems: Sequence[Problem], config_path: P
                 "Starting. node=%s version=%s config=%s state=%s doors=%s",
                 settings.node.id, __version__, config_path, settings.storage.state_dir, hardware.facts,
             )  # fmt: skip
-            await serve(settings, hardware, stop=stop, problems=problems)
+            keys = await asyncio.to_thread(_local_keys, settings)
+            await serve(settings, hardware, stop=stop, problems=problems, keys=keys)
     except (DatabaseError, DiskError) as error:
         log.critical("The state directory cannot be used. dir=%s error=%s", settings.storage.state_dir, error)
         return NO_STATE
@@ -87,9 +92,13 @@ async def serve(
     stop: asyncio.Event,
     problems: Sequence[Problem] = (),
     rng: random.Random | None = None,
+    keys: bytes | None = None,
 ) -> None:
-    """Build the rooms on these doors and keep them alive until `stop` is set. A simulated world hands its `rng` in."""
-    rooms = await build(settings, hardware, rng=rng or random.SystemRandom())
+    """Build the rooms on these doors and keep them alive until `stop` is set. A simulated world hands its `rng` in.
+
+    `keys`: what `[trust] keys_file` holds.
+    """
+    rooms = await build(settings, hardware, rng=rng or random.SystemRandom(), keys=keys)
     await _tell_of_the_start(rooms.alerts, hardware, problems)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(life(), name=name) for name, life in rooms.lives]
@@ -106,7 +115,9 @@ async def serve(
     log.info("Stopped.")
 
 
-async def build(settings: Settings, hardware: Hardware, *, rng: random.Random) -> Rooms:
+async def build(
+    settings: Settings, hardware: Hardware, *, rng: random.Random, keys: bytes | None = None
+) -> Rooms:
     """Every room, from the bottom up. Raises DatabaseError or DiskError."""
     clock, database = hardware.clock, hardware.database
     node, root = NodeId(settings.node.id), settings.broker.root
@@ -159,14 +170,33 @@ async def build(settings: Settings, hardware: Hardware, *, rng: random.Random) -
         settings=settings.sense, clock=clock, lines=hardware.lines, router=router, channel=channel,
         outbox=shelf, alerts=alerts, conditions=conditions,
     )  # fmt: skip
+    believed = Keyring(
+        database=database,
+        alerts=alerts,
+        topic=Topics(root=root, node=node).up("reported/keys"),
+        unsigned=settings.trust.takes_unsigned(real_lines=settings.hardware.gpio == "linux"),
+    )
+    await believed.open(keys)
     inbox = Inbox(
         settings=settings.broker, orders=settings.orders, node=node, groups=settings.node.groups, clock=clock,
         trust=trust, broker=hardware.broker, database=database, router=router, outbox=shelf, status=reporting,
-        alerts=alerts, rng=rng,
+        alerts=alerts, keyring=believed, rng=rng,
     )  # fmt: skip
     return Rooms(
         router=router, alerts=alerts, lives=(*lives, ("monitor", monitor.life), ("inbox", inbox.life))
     )
+
+
+def _local_keys(settings: Settings) -> bytes | None:
+    """The keys document that the technician installed, if there is one."""
+    if settings.trust.keys_file is None:
+        return None
+    try:
+        with Path(settings.trust.keys_file).open("rb") as file:
+            return file.read(envelope.SIZE_MAX + 1)
+    except OSError as error:
+        log.error("The keys file cannot be read. file=%s error=%s", settings.trust.keys_file, error)  # noqa: TRY400 - the sentence says it all
+        return None
 
 
 def _caps(settings: Settings, hardware: Hardware) -> Caps:

@@ -225,6 +225,16 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
             'Describe [amplifier.power] as it is wired; if nothing is wired, set hardware.gpio = "sim".',
         ),
     ),
+    "unsigned_needs_sim": _Entry(
+        Advice(
+            "Nút điều khiển rơ-le thật không được nhận lệnh không có chữ ký.",
+            'Bỏ khóa này và đặt trust.keys_file; muốn thử trên bàn thì đặt hardware.gpio = "sim".',
+        ),
+        Advice(
+            "A node that drives real relays must not take orders without a signature.",
+            'Leave this key out and set trust.keys_file; to try things on a bench, set hardware.gpio = "sim".',
+        ),
+    ),
     "above_other": _Entry(
         Advice("Giá trị {found} lớn hơn {other} ({limit}).", "Giảm khóa này hoặc tăng {other}."),
         Advice("The value {found} is above {other} ({limit}).", "Lower this key or raise {other}."),

@@ -3,6 +3,7 @@
     AgentError
     |-- Refused(code, text)      something from outside is refused; nothing was done
     |   |-- OrderRefused         an order, at the door of `command`
+    |   |-- KeysRefused(faults)  a keys document; carries every fault that was found
     |   |-- MediaRefused         an asset: not fetched, wrong hash, not audio
     |   `-- TextRefused          a board text: missing glyph, does not fit
     `-- ConfigInvalid(problems)  the config file; carries every problem at once
@@ -12,9 +13,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge_agent.model import ReasonCode
 
 
@@ -38,6 +42,23 @@ class Refused(AgentError):
 
 class OrderRefused(Refused):
     """An order is refused at the door; it was not executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a document, and where: a path like `$.roots.keys[0].pub`."""
+
+    path: str
+    message: str
+    line: int | None = None
+
+
+class KeysRefused(Refused):
+    """A keys document is not trusted; the one in force stays."""
+
+    def __init__(self, code: ReasonCode, text: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(code, text)
+        self.faults = tuple(faults) or (Fault("$", text),)
 
 
 class MediaRefused(Refused):

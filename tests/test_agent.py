@@ -28,6 +28,9 @@ mute = {offset = 27}
 zones = {cho = {offset = 5}}
 [sense]
 status_led = {offset = 22}
+
+[hardware]
+gpio = "sim"
 """
 
 

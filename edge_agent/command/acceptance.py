@@ -1,14 +1,15 @@
 """The checks of PROTOCOL.md, in its order: what arrived -> a verdict. Pure.
 
-    retained, size, envelope, whose        here, `judge`
+    size, envelope, whose                  here, `judge`
     known id                               at the journal (`scribe`), which also knows the capacity
-    [key, signature]                       between `identify` and `read`; not checked yet
-    version, audience                      here
-    [scope, replay window]                 before the dates; not checked yet
-    dates by clock quality, arguments      here
+    key, signature                         here, by the `ring`
+    version, audience, scope               here
+    replay window                          at the journal: it moves in the transaction that writes the order
+    retained, topic, dates, arguments      here
 
 The journal looks up the id even of an order that is refused here, so a repeated order is always
-answered with what became of it first, and never with a second opinion.
+answered with what became of it first, and never with a second opinion. What the journal finds in
+the replay window comes before a refusal for what stands behind it in this list.
 """
 
 from __future__ import annotations
@@ -19,12 +20,19 @@ from datetime import timedelta
 
 from edge_agent.clocktrust import Dates, Quality, Sight, deadline_ns, fresh, time_left_s
 from edge_agent.command import envelope, ledger
-from edge_agent.command.envelope import Head, Order
+from edge_agent.command.envelope import Head, Order, Sealed
 from edge_agent.command.messages import SOUNDING, Timing, intent_of
+from edge_agent.command.replay import Seat
+from edge_agent.command.ring import Proof, Reach, Ring
 from edge_agent.command.settings import OrderSettings
 from edge_agent.command.topics import Topics
 from edge_agent.errors import OrderRefused
 from edge_agent.model import Intent, Issuer, OrderId, OrderState, Precedence, Reason, ReasonCode
+
+_NOBODY = Reason(
+    ReasonCode.UNKNOWN_KEY,
+    "This node has no keys document, so it believes nobody; install one and name it in [trust] keys_file.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +56,15 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
+class Trust:
+    """What proves an order. With neither ring nor `unsigned` none is believed."""
+
+    ring: Ring | None = None
+    unsigned: bool = False
+    """Orders that carry no signature are taken, too (and any, where there is no ring): a bench without relays."""
+
+
+@dataclass(frozen=True, slots=True)
 class Junk:
     """Not an order: only counted."""
 
@@ -55,10 +72,19 @@ class Junk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unproven:
+    """Nobody who is believed signed it: only counted. Its id is looked up, and never written."""
+
+    id: OrderId
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """An order for somebody else: answered, but its id is not remembered here."""
+    """An order for somebody else. Unsigned, it is answered, but its id is not remembered here."""
 
     entry: ledger.Entry
+    signed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +94,8 @@ class Verdict:
     entry: ledger.Entry
     intent: Intent | None = None
     """What to do; None when it was refused, or is dry."""
+    seat: Seat | None = None
+    """Its place in a key's replay window; None when it is unsigned, or was refused before that step."""
 
 
 def judge(
@@ -77,32 +105,76 @@ def judge(
     topics: Topics,
     settings: OrderSettings,
     verbs: Collection[str],
-) -> Junk | Stray | Verdict:
+    trust: Trust,
+) -> Junk | Unproven | Stray | Verdict:
     """Check everything about an order that can be checked without the journal."""
     try:
         sealed = envelope.unwrap(arrival.blob, size_max=settings.payload_max_bytes)
         head = envelope.identify(sealed)
     except OrderRefused as refusal:
         return Junk(Reason(refusal.code, refusal.text))
+    try:
+        proof = _prove(sealed, head, now, trust)
+    except OrderRefused as refusal:
+        return Unproven(id=OrderId(head.id), reason=Reason(refusal.code, refusal.text))
     entry = _entry(head, arrival, now)
     try:
         order = envelope.read(sealed, verbs=verbs)
     except OrderRefused as refusal:
-        return _turned_away(entry, head, topics, Reason(refusal.code, refusal.text))
+        return _turned_away(entry, head, topics, Reason(refusal.code, refusal.text), signed=proof is not None)
     entry = _filled(entry, order, now)
     if topics.audience.isdisjoint(head.aud):
-        return Stray(entry=refused(entry, _wrong_audience(head, topics)))
+        return Stray(entry=refused(entry, _wrong_audience(head, topics)), signed=proof is not None)
+    return _for_us(
+        order, entry, arrival, now, reach=_reach(head, topics), settings=settings, proof=proof, trust=trust
+    )
+
+
+def _for_us(
+    order: Order,
+    entry: ledger.Entry,
+    arrival: Arrival,
+    now: Circumstances,
+    *,
+    reach: Reach,
+    settings: OrderSettings,
+    proof: Proof | None,
+    trust: Trust,
+) -> Verdict:
+    """Scope, and what stands behind it. An order that is in scope has a seat, whatever else is wrong with it."""
+    seat = None
+    if proof is not None:
+        assert trust.ring is not None
+        beyond = trust.ring.scope(order, proof, reach, now.sight)
+        if beyond is not None:
+            return Verdict(entry=refused(entry, beyond))
+        seat = Seat(order.issuer, proof.own.key.kid, order.seq)
     try:
         _check(order, arrival, now, settings)
         intent = intent_of(order, _timing(now, since_ns=now.now_ns, deadline_ns=entry.deadline_ns))
     except OrderRefused as refusal:
-        return Verdict(entry=refused(entry, Reason(refusal.code, refusal.text)))
+        return Verdict(entry=refused(entry, Reason(refusal.code, refusal.text)), seat=seat)
     if order.dry:
         done = replace(
             entry, state=OrderState.SUCCESSFUL, result={"dry": True}, envelope=None, supersedes=None
         )
-        return Verdict(entry=done)
-    return Verdict(entry=entry, intent=intent)
+        return Verdict(entry=done, seat=seat)
+    return Verdict(entry=entry, intent=intent, seat=seat)
+
+
+def stands(entry: ledger.Entry, trust: Trust) -> Reason | None:
+    """Why an order that was accepted earlier must not go on, or None: its keys may have been revoked since.
+
+    One that this release cannot even open is not judged here: nothing can be made of it (see `reopened`).
+    """
+    assert entry.envelope is not None, "an open order keeps its envelope"
+    try:
+        sealed = envelope.unwrap(entry.envelope)
+    except OrderRefused:
+        return None
+    if trust.unsigned and (trust.ring is None or not sealed.signatures):
+        return None
+    return _NOBODY if trust.ring is None else trust.ring.stands(sealed, entry.issuer)
 
 
 def refused(entry: ledger.Entry, reason: Reason) -> ledger.Entry:
@@ -149,10 +221,26 @@ def _timing(now: Circumstances, *, since_ns: int, deadline_ns: int) -> Timing:
     )
 
 
-def _turned_away(entry: ledger.Entry, head: Head, topics: Topics, reason: Reason) -> Stray | Verdict:
-    """An order that cannot be read is remembered only if it is for us."""
+def _prove(sealed: Sealed, head: Head, now: Circumstances, trust: Trust) -> Proof | None:
+    """Who signed it; None for an order that is taken unsigned."""
+    if trust.unsigned and (trust.ring is None or not sealed.signatures):
+        return None
+    if trust.ring is None:
+        raise OrderRefused(_NOBODY.code, _NOBODY.text)
+    return trust.ring.prove(sealed, head.iss, now.sight)
+
+
+def _reach(head: Head, topics: Topics) -> Reach:
+    mine = tuple(name for name in head.aud if name in topics.audience)
+    return Reach(audience=mine, node=topics.node, groups=topics.groups)
+
+
+def _turned_away(
+    entry: ledger.Entry, head: Head, topics: Topics, reason: Reason, *, signed: bool
+) -> Stray | Verdict:
+    """An order that cannot be read."""
     if topics.audience.isdisjoint(head.aud):
-        return Stray(entry=refused(entry, reason))
+        return Stray(entry=refused(entry, reason), signed=signed)
     return Verdict(entry=refused(entry, reason))
 
 

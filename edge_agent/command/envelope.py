@@ -142,12 +142,9 @@ def unwrap(blob: bytes, *, size_max: int = SIZE_MAX, payload_type: str = PAYLOAD
     envelope = _decode(blob, _Envelope, "envelope")
     if envelope.payload_type != payload_type:
         raise _bad(f"The payloadType is {envelope.payload_type[:80]!r}; use {payload_type!r}.")
-    try:
-        payload = binascii.a2b_base64(
-            envelope.payload.replace("-", "+").replace("_", "/").encode("ascii"), strict_mode=True
-        )
-    except (binascii.Error, UnicodeEncodeError):
-        raise _bad("The payload is not base64 with padding; encode the order's bytes with it.") from None
+    payload = _plain(envelope.payload)
+    if payload is None:
+        raise _bad("The payload is not base64 with padding; encode the order's bytes with it.")
     return Sealed(
         payload_type=payload_type,
         payload=payload,
@@ -202,6 +199,11 @@ def read(sealed: Sealed, *, verbs: Collection[str]) -> Order:
         supersedes=None if inner.supersedes is None else OrderId(inner.supersedes),
         dry=inner.dry,
     )
+
+
+def signature_bytes(signature: Signature) -> bytes | None:
+    """The raw signature; None when it is not base64."""
+    return _plain(signature.sig)
 
 
 def compose(order: Order) -> bytes:
@@ -292,6 +294,16 @@ def _convert(fields: dict[str, Any], shape: type[Any]) -> Any:
         raise _bad(
             f"The order is malformed: {worded(error, FORMS)}. Correct it and send a new one."
         ) from None
+
+
+def _plain(text: str) -> bytes | None:
+    """What base64, standard or URL-safe, stands for; None when it is not the one spelling of these bytes."""
+    standard = text.replace("-", "+").replace("_", "/")
+    try:
+        plain = binascii.a2b_base64(standard.encode("ascii"), strict_mode=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    return plain if _base64(plain) == standard else None
 
 
 def _base64(plain: bytes) -> str:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.command import ledger
-from edge_agent.command.acceptance import Circumstances, reopened
+from edge_agent.command.acceptance import Circumstances, reopened, stands
+from edge_agent.command.keyring import Keyring
 from edge_agent.command.messages import intent_of
 from edge_agent.command.scribe import Scribe
 from edge_agent.command.topics import Topics
@@ -72,7 +73,9 @@ class _Job:
     successor: OrderId | None = None
     """The order that takes its place, once there is one."""
     stopped: bool = False
-    """A stop covered it before the router had it."""
+    """A stop, or a revocation, covered it before the router had it."""
+    revoked: Reason | None = None
+    """Its keys are believed no more."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -88,6 +91,7 @@ class Execution:
         router: Junction,
         outbox: Outbox,
         topics: Topics,
+        keyring: Keyring,
         group_jitter_s: float,
         rng: random.Random,
         tasks: asyncio.TaskGroup,
@@ -98,6 +102,7 @@ class Execution:
         self._router = router
         self._outbox = outbox
         self._topics = topics
+        self._keyring = keyring
         self._group_jitter_s = group_jitter_s
         self._rng = rng
         self._tasks = tasks
@@ -143,7 +148,11 @@ class Execution:
         for entry, replaced in await self._database.run(_open_orders):
             if entry.id in self._jobs or entry.id in self._ending:
                 continue
-            verdict = _taken_up(entry, now, verbs, replaced=replaced)
+            revoked = stands(entry, self._keyring.trust)
+            if revoked is None:
+                verdict = _taken_up(entry, now, verbs, replaced=replaced)
+            else:
+                verdict = _revoked(entry, revoked)
             logger.info("Taking up an open order. id=%s verb=%s state=%s", entry.id, entry.verb, entry.state)
             if isinstance(verdict, Finished):
                 self._ending.add(entry.id)
@@ -152,6 +161,18 @@ class Execution:
             self.start(entry, verdict)
             if isinstance(verdict, Stop):  # it must not reach those that came after it
                 await self._patiently(self._jobs[entry.id].over)
+
+    async def revoke(self) -> None:
+        """Other keys are in force: end every order, queued, sounding or shown, whose own are believed no more."""
+        trust = self._keyring.trust
+        for job in list(self._jobs.values()):
+            job.revoked = stands(job.entry, trust)
+            if job.revoked is not None:
+                logger.warning(
+                    "An order's keys were revoked; it ends. id=%s issuer=%s", job.entry.id, job.entry.issuer
+                )
+                job.stopped = True
+                await self._router.cancel(job.entry.id)
 
     async def wind_up(self) -> None:
         """End what is under way and store how it ended, within WIND_UP_S. What has not begun, and
@@ -191,7 +212,7 @@ class Execution:
             if isinstance(job.intent, Stop):
                 await self._settled(finished)
             if not self._stays_open(job, finished):
-                await self._settle(job.entry, _superseded(finished, job.successor))
+                await self._settle(job.entry, _ended_by(finished, job))
         finally:
             self._jobs.pop(job.entry.id, None)
             job.over.set()
@@ -199,7 +220,7 @@ class Execution:
     async def _make_way(self, job: _Job) -> None:
         """The order that this one takes the place of, ends first."""
         older = None if job.entry.supersedes is None else self._jobs.get(job.entry.supersedes)
-        if older is None or older is job:
+        if older is None or older is job or older.entry.issuer != job.entry.issuer:
             return
         older.successor = job.entry.id
         await self._router.cancel(older.entry.id)
@@ -224,14 +245,23 @@ class Execution:
                     case Finished():
                         return step
                     case Executing():
-                        state, progress = OrderState.EXECUTING, None
-                        job.executing = True
+                        refusal = await self._begin(job)
                     case Waiting():
-                        state, progress = OrderState.WAITING, step.why
-                refusal = await self._advance(job, state, progress)
+                        refusal = await self._advance(job, OrderState.WAITING, step.why)
                 if refusal is not None:
                     return Finished(state=OrderState.FAILED, asrun=_failed(refusal))
         raise AssertionError("the router ends with Finished")
+
+    async def _begin(self, job: _Job) -> Reason | None:
+        """It may begin, by the hours of its issuer, and that it does is stored."""
+        ring = self._keyring.ring
+        too_early = None
+        if ring is not None:
+            too_early = ring.may_begin(job.entry.issuer, job.entry.verb, self._trust.look())
+        if too_early is not None:
+            return too_early
+        job.executing = True
+        return await self._advance(job, OrderState.EXECUTING, None)
 
     async def _advance(self, job: _Job, state: OrderState, progress: str | None) -> Reason | None:
         """Store a step; why it could not be, or None. What is not stored must not go on."""
@@ -366,14 +396,27 @@ def _failed(reason: Reason) -> AsRun:
     return AsRun(outcome=Outcome.FAILED, reason=reason)
 
 
-def _superseded(finished: Finished, successor: OrderId | None) -> Finished:
-    """An order that was cancelled because another takes its place says so."""
-    if successor is None or finished.state is not OrderState.CANCELLED:
+def _revoked(entry: ledger.Entry, why: Reason) -> Finished:
+    """An open order whose keys were revoked while the node was off."""
+    begun = entry.state is OrderState.EXECUTING
+    return _ended(OrderState.CANCELLED, why.code, why.text, begun=begun)
+
+
+def _ended_by(finished: Finished, job: _Job) -> Finished:
+    """An order that was cancelled because another takes its place, or its keys were revoked, says so."""
+    if finished.state is not OrderState.CANCELLED:
         return finished
-    reason = Reason(ReasonCode.SUPERSEDED, f"Order {successor} has taken its place.")
+    if job.revoked is not None:
+        return replace(finished, asrun=replace(finished.asrun, reason=job.revoked))
+    if job.successor is None:
+        return finished
+    reason = Reason(ReasonCode.SUPERSEDED, f"Order {job.successor} has taken its place.")
     return replace(finished, state=OrderState.SUPERSEDED, asrun=replace(finished.asrun, reason=reason))
 
 
 def _open_orders(connection: sqlite3.Connection) -> list[tuple[ledger.Entry, bool]]:
     """Every open order, and whether another has taken its place."""
-    return [(entry, ledger.superseded(connection, entry.id)) for entry in ledger.unfinished(connection)]
+    return [
+        (entry, ledger.superseded(connection, entry.id, entry.issuer))
+        for entry in ledger.unfinished(connection)
+    ]

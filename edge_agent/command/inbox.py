@@ -18,9 +18,10 @@ from datetime import timedelta
 import msgspec
 
 from edge_agent.clocktrust import ClockTrust
-from edge_agent.command import ledger
-from edge_agent.command.acceptance import Arrival, Circumstances, Junk, Stray, Verdict, judge
+from edge_agent.command import ledger, replay
+from edge_agent.command.acceptance import Arrival, Circumstances, Junk, Stray, Unproven, Verdict, judge
 from edge_agent.command.execution import Execution, Junction
+from edge_agent.command.keyring import Keyring
 from edge_agent.command.messages import ARGS_OF_VERB, Ask, read_ack, read_pending
 from edge_agent.command.scribe import Room, Written
 from edge_agent.command.settings import BrokerSettings, OrderSettings
@@ -66,6 +67,7 @@ class Inbox:
         outbox: Outbox,
         status: Status,
         alerts: Alerts,
+        keyring: Keyring,
         rng: random.Random,
     ) -> None:
         """`rng` makes nonces, too: in the field it must be a `random.SystemRandom`."""
@@ -80,6 +82,7 @@ class Inbox:
         self._outbox = outbox
         self._status = status
         self._alerts = alerts
+        self._keyring = keyring
         self._rng = rng
         self._tally = Tally(clock=clock, alerts=alerts, answers_per_minute=orders.reports_per_minute)
         self._nonce = self._token()
@@ -118,6 +121,7 @@ class Inbox:
                 router=self._router,
                 outbox=self._outbox,
                 topics=self._topics,
+                keyring=self._keyring,
                 group_jitter_s=self._settings.group_jitter_s,
                 rng=self._rng,
                 tasks=tasks,
@@ -190,10 +194,10 @@ class Inbox:
                 logger.warning(
                     "The broker refuses a group's orders; see its ACL. topic=%s error=%s", topic, error
                 )
-        last = await self._database.run(ledger.newest_seq)
+        last = await self._database.run(_last_seen)
         ask = msgspec.json.encode(Ask(session=token))
         for message in (
-            self._status.birth(session=token, nonce=self._nonce, have={}, last=last),
+            self._status.birth(session=token, nonce=self._nonce, have=self._keyring.have, last=last),
             self._status.caps(),
             Message(topic=self._topics.up("ask"), payload=ask),
         ):
@@ -295,6 +299,8 @@ class Inbox:
                         accepted = await self._order(Arrival(blob=blob, topic_verb=None), execution)
                         if accepted is not None and accepted.intent is not None:
                             execution.start(accepted.entry, accepted.intent)
+                case Down.KEYS:
+                    await self._keys(delivery.payload, execution)
                 case Down.ACK:
                     ack = read_ack(delivery.payload)
                     await self._outbox.acknowledged(ack.upto, ack.log)
@@ -307,27 +313,33 @@ class Inbox:
     async def _order(self, arrival: Arrival, execution: Execution) -> Verdict | None:
         """Everything that is done with one order before it is acknowledged; the verdict when it is accepted."""
         now = self._circumstances()
-        verdict = judge(arrival, now, topics=self._topics, settings=self._orders, verbs=_VERBS)
+        trust = self._keyring.trust
+        verdict = judge(arrival, now, topics=self._topics, settings=self._orders, verbs=_VERBS, trust=trust)
         if isinstance(verdict, Junk):
             await self._tally.refused(verdict.reason)
             return None
+        if isinstance(verdict, Unproven):
+            await self._unproven(verdict, execution)
+            return None
         tell, scribe = self._tally.may_answer(), execution.scribe()
-        if isinstance(verdict, Stray):
+        if isinstance(verdict, Stray) and not verdict.signed:
             stray = verdict.entry
             if tell:
                 await self._database.run(lambda connection: scribe.tell(connection, stray))
             await self._told(stray, execution)
             return None
-        room, entry = self._room(verdict.entry), verdict.entry
+        room, entry = self._room(verdict), verdict.entry
+        seat = verdict.seat if isinstance(verdict, Verdict) else None
 
         def work(connection: sqlite3.Connection) -> tuple[Written, ledger.Entry]:
-            return scribe.receive(connection, entry, room, tell=tell)
+            return scribe.receive(connection, entry, room, tell=tell, seat=seat)
 
         written, stands = await self._database.run(work)
         if written is Written.NEW and tell:
             self._tally.give_back()
         if written is Written.NEW and stands.state is OrderState.ACCEPTED:
             execution.told(in_group=stands.in_group)
+            assert isinstance(verdict, Verdict), "a stray is refused"
             return verdict
         if written is Written.KNOWN:
             logger.debug("An order came again. id=%s state=%s", stands.id, stands.state)
@@ -336,17 +348,44 @@ class Inbox:
         await self._told(stands, execution)
         return None
 
+    async def _unproven(self, verdict: Unproven, execution: Execution) -> None:
+        """Nobody who is believed signed it: counted. If its id is known, what became of that is told again,
+        now and then; nothing is written about one that is not."""
+        await self._tally.refused(verdict.reason, order=verdict.id)
+        if self._tally.may_recall():
+            scribe = execution.scribe()
+            known = await self._database.run(lambda connection: scribe.recall(connection, verdict.id))
+            if known is not None:
+                execution.told(in_group=known.in_group)
+
+    async def _keys(self, blob: bytes, execution: Execution) -> None:
+        """A keys document came: stored, then believed, then whatever its revocations reach is ended."""
+        if not blob:
+            logger.debug("The keys document was cleared at the broker; the node keeps its own.")
+            return
+        result = await self._keyring.apply(blob)
+        self._outbox.wake()
+        if result.code is not None and result.status == "rejected":
+            await self._tally.refused(Reason(result.code, result.text))
+        if result.news:
+            await execution.revoke()
+            await self._keyring.look(self._trust.look())
+
     async def _told(self, entry: ledger.Entry, execution: Execution) -> None:
         execution.told(in_group=entry.in_group)
         if entry.reason is not None:
             await self._tally.refused(entry.reason, order=entry.id)
 
-    def _room(self, entry: ledger.Entry) -> Room:
-        """Emergencies and stops have as many places again, so that nobody can lock them out."""
+    def _room(self, verdict: Stray | Verdict) -> Room:
+        """Emergencies and stops have as many places again, so that nobody can lock them out; what others'
+        orders may take of the memory is half."""
+        entry = verdict.entry
         urgent = entry.precedence is Precedence.EMERGENCY or entry.verb == "stop"
+        urgent = urgent and isinstance(verdict, Verdict)
+        rows_max = self._orders.ledger_rows_max
         return Room(
             open_max=self._orders.open_orders_max * (2 if urgent else 1),
-            rows_max=self._orders.ledger_rows_max,
+            rows_max=rows_max // 2 if isinstance(verdict, Stray) else rows_max * (2 if urgent else 1),
         )
 
     # ------------------------------------------------------------ within
@@ -364,6 +403,7 @@ class Inbox:
                 except (DatabaseError, DiskError) as error:
                     logger.warning("The journal cannot be tidied. error=%s", error)
             await self._tally.look()
+            await self._keyring.look(sight)
             await asyncio.sleep(_TEND_EVERY_S)
 
     def _circumstances(self) -> Circumstances:
@@ -382,6 +422,11 @@ def _cancelled() -> bool:
     """Whether somebody wants this task to end: a task group that fails at the same moment may hide it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _last_seen(connection: sqlite3.Connection) -> dict[str, int]:
+    """The highest sequence number of each issuer: of signed orders for ever, of unsigned ones while remembered."""
+    return ledger.newest_seq(connection) | replay.newest(connection)
 
 
 def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:

@@ -98,9 +98,12 @@ def find(connection: sqlite3.Connection, order: OrderId) -> Entry | None:
     return None if row is None else _entry(row)
 
 
-def superseded(connection: sqlite3.Connection, order: OrderId) -> bool:
-    """Whether another order that was accepted takes this one's place, be it older or younger."""
-    return connection.execute("SELECT 1 FROM ledger WHERE supersedes = ?", (order,)).fetchone() is not None
+def superseded(connection: sqlite3.Connection, order: OrderId, issuer: Issuer) -> bool:
+    """Whether another order of its issuer that was accepted takes this one's place, be it older or younger."""
+    found = connection.execute(
+        "SELECT 1 FROM ledger WHERE supersedes = ? AND issuer = ?", (order, issuer)
+    ).fetchone()
+    return found is not None
 
 
 def record(connection: sqlite3.Connection, entry: Entry) -> None:

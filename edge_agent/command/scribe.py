@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edge_agent.command import ledger
+from edge_agent.command import ledger, replay
 from edge_agent.command.messages import CommandState, wire_reason
 from edge_agent.command.topics import Topics
 from edge_agent.model import (
@@ -65,18 +65,28 @@ class Scribe:
     timebase: Timebase
 
     def receive(
-        self, connection: sqlite3.Connection, entry: ledger.Entry, room: Room, *, tell: bool
+        self,
+        connection: sqlite3.Connection,
+        entry: ledger.Entry,
+        room: Room,
+        *,
+        tell: bool,
+        seat: replay.Seat | None = None,
     ) -> tuple[Written, ledger.Entry]:
         """Journal an order that just came, unless its id is known; returns the entry that stands.
 
-        What the transaction finds decides: a known id, then a successor, then capacity. `tell` says
-        whether a repetition is answered, too (they are limited, so that nobody fills the outbox).
+        What the transaction finds decides: a known id, then the replay window, then whose orders it
+        takes the place of, then capacity. `tell` says whether a repetition is answered, too (they are
+        limited, so that nobody fills the outbox). Only an order that is written takes its seat.
         """
         known = ledger.find(connection, entry.id)
         if known is not None:
             if tell:
                 self.tell(connection, known)
             return Written.KNOWN, known
+        replayed = None if seat is None else replay.refusal(connection, seat)
+        if replayed is not None:
+            entry = _closed(entry, OrderState.REJECTED, replayed)
         open_orders, remembered = ledger.count(connection)
         if remembered >= room.rows_max:
             refused = _closed(entry, OrderState.REJECTED, FULL)
@@ -84,10 +94,9 @@ class Scribe:
                 self.tell(connection, refused)
             return Written.UNWRITTEN, refused
         if entry.state is not OrderState.REJECTED:
-            if ledger.superseded(connection, entry.id):
-                entry = _closed(entry, OrderState.SUPERSEDED, REPLACED)
-            elif open_orders >= room.open_max:
-                entry = _closed(entry, OrderState.REJECTED, BUSY)
+            entry = _among_others(connection, entry, busy=open_orders >= room.open_max)
+        if seat is not None and replayed is None:
+            replay.take(connection, seat)
         ledger.record(connection, entry)
         self.tell(connection, entry)
         if entry.state in {OrderState.REJECTED, OrderState.SUPERSEDED}:
@@ -127,6 +136,13 @@ class Scribe:
             )
             self._log(connection, entry, asrun)
         return moved
+
+    def recall(self, connection: sqlite3.Connection, order: OrderId) -> ledger.Entry | None:
+        """Answer with what became of an id, if it is known; nothing is written about one that is not."""
+        known = ledger.find(connection, order)
+        if known is not None:
+            self.tell(connection, known)
+        return known
 
     def tell(self, connection: sqlite3.Connection, entry: ledger.Entry) -> None:
         """Answer with the state that stands."""
@@ -177,5 +193,23 @@ class Scribe:
         )
 
 
+def _among_others(connection: sqlite3.Connection, entry: ledger.Entry, *, busy: bool) -> ledger.Entry:
+    """What an order's successor, its forerunner and the number of open orders make of it."""
+    older = None if entry.supersedes is None else ledger.find(connection, entry.supersedes)
+    if older is not None and older.issuer != entry.issuer:
+        return _closed(entry, OrderState.REJECTED, _foreign(older))
+    if ledger.superseded(connection, entry.id, entry.issuer):
+        return _closed(entry, OrderState.SUPERSEDED, REPLACED)
+    return _closed(entry, OrderState.REJECTED, BUSY) if busy else entry
+
+
 def _closed(entry: ledger.Entry, state: OrderState, reason: Reason) -> ledger.Entry:
-    return replace(entry, state=state, reason=reason, result=None, envelope=None)
+    supersedes = None if state is OrderState.REJECTED else entry.supersedes
+    return replace(entry, state=state, reason=reason, result=None, envelope=None, supersedes=supersedes)
+
+
+def _foreign(older: ledger.Entry) -> Reason:
+    return Reason(
+        ReasonCode.OUT_OF_SCOPE,
+        f"Order {older.id} is one of {older.issuer}; only its issuer may replace it. Others may send a stop.",
+    )

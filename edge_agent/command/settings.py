@@ -1,4 +1,4 @@
-"""What the technician may set about the broker and about orders."""
+"""What the technician may set about the broker, about orders, and about who is believed."""
 
 from __future__ import annotations
 
@@ -101,3 +101,35 @@ class OrderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="refused or repeated orders answered per minute; the rest are only counted",
         ),
     ] = 30
+
+
+class TrustSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose orders are believed."""
+
+    keys_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=300,
+                description="the first keys document, brought by the technician; newer ones come from the server",
+            ),
+        ]
+        | None
+    ) = None
+    accept_unsigned: (
+        Annotated[
+            bool,
+            Meta(
+                description="also take orders without a signature; only where no real relay is driven. "
+                'When not set: true without keys_file on a bench (hardware.gpio = "sim"), else false'
+            ),
+        ]
+        | None
+    ) = None
+
+    def takes_unsigned(self, *, real_lines: bool) -> bool:
+        """Whether orders without a signature are taken. Never where real relays are driven."""
+        if real_lines:
+            return False
+        return self.keys_file is None if self.accept_unsigned is None else self.accept_unsigned

@@ -19,6 +19,25 @@ QUIET_NS = 3600 * NS
 _BURST = 20
 
 
+class _Bucket:
+    """Tokens: `_BURST` at once, then so many a minute."""
+
+    def __init__(self, clock: Clock, per_minute: int) -> None:
+        self.tokens = float(_BURST)
+        self._clock = clock
+        self._per_ns = per_minute / (60 * NS)
+        self._filled_ns = clock.monotonic_ns()
+
+    def take(self) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        self.tokens = min(_BURST, self.tokens + (now_ns - self._filled_ns) * self._per_ns)
+        self._filled_ns = now_ns
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
 class Tally:
     """One for each inbox."""
 
@@ -27,9 +46,8 @@ class Tally:
         """Refusals by code, since the agent started."""
         self._clock = clock
         self._alerts = alerts
-        self._per_ns = answers_per_minute / (60 * NS)
-        self._tokens = float(_BURST)
-        self._filled_ns = clock.monotonic_ns()
+        self._answers = _Bucket(clock, answers_per_minute)
+        self._recalls = _Bucket(clock, answers_per_minute)
         self._last_ns: int | None = None
         self._logged_ns: int | None = None
         self._alerted_ns: int | None = None
@@ -37,17 +55,15 @@ class Tally:
 
     def may_answer(self) -> bool:
         """Take one of the answers that refused and repeated orders get; False when there is none left."""
-        now_ns = self._clock.monotonic_ns()
-        self._tokens = min(_BURST, self._tokens + (now_ns - self._filled_ns) * self._per_ns)
-        self._filled_ns = now_ns
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        return self._answers.take()
 
     def give_back(self) -> None:
         """The answer was not one of those."""
-        self._tokens += 1
+        self._answers.tokens += 1
+
+    def may_recall(self) -> bool:
+        """The same for orders that nobody proved: a flood of those costs the others nothing."""
+        return self._recalls.take()
 
     async def refused(self, reason: Reason, *, order: str | None = None) -> None:
         """Count one; now and then say so."""
@@ -66,9 +82,11 @@ class Tally:
             self._logged_ns, self._unlogged = now_ns, 0
         if self._alerted_ns is None or now_ns - self._alerted_ns >= _ALERT_EVERY_NS:
             self._alerted_ns = now_ns
-            total = self.counts.total()
+            counted = ", ".join(f"{code} {count}" for code, count in self.counts.most_common(6))
             await self._alerts.raised(
-                ALERT, f"Orders are refused, {total} since the agent started; the latest: {reason.text}"
+                ALERT,
+                f"Orders are refused, {self.counts.total()} since the agent started ({counted}); "
+                f"the latest: {reason.text}",
             )
 
     async def look(self) -> None:

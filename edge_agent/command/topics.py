@@ -22,6 +22,8 @@ class Down(Enum):
 
     ACK = "ack"
     PENDING = "pending"
+    KEYS = "desired/keys"
+    """The keys document, retained; for one node or for a group."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +37,18 @@ class Topics:
     def own(self) -> Sequence[str]:
         """What the node subscribes to for itself, at each connect."""
         down = f"{self.root}/{self.node}/dn"
-        return (f"{down}/cmd/#", f"{down}/{Down.ACK.value}", f"{down}/{Down.PENDING.value}")
+        return (
+            f"{down}/{Down.KEYS.value}",
+            f"{down}/cmd/#",
+            f"{down}/{Down.ACK.value}",
+            f"{down}/{Down.PENDING.value}",
+        )
 
     def of_groups(self) -> Sequence[str]:
         """And for its groups."""
-        return tuple(f"{self.root}/g/{group}/dn/cmd/#" for group in self.groups)
+        return tuple(
+            f"{self.root}/g/{group}/dn/{what}" for group in self.groups for what in (Down.KEYS.value, "cmd/#")
+        )
 
     def up(self, what: str) -> str:
         """One of the node's own topics: `state`, `caps`, `cmd`, `report`, `ask`, `alert/<id>` ..."""
@@ -55,11 +64,13 @@ class Topics:
         own = f"{self.root}/{self.node}/dn/"
         if topic.startswith(own):
             rest = topic.removeprefix(own)
-            if rest in {Down.ACK.value, Down.PENDING.value}:
+            if rest in {down.value for down in Down}:
                 return Down(rest)
             return _order(rest, None)
         for group in self.groups:
             prefix = f"{self.root}/g/{group}/dn/"
+            if topic == prefix + Down.KEYS.value:
+                return Down.KEYS
             if topic.startswith(prefix):
                 return _order(topic.removeprefix(prefix), group)
         return None

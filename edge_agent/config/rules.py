@@ -96,6 +96,11 @@ def _amplifier(settings: Settings, report: Report) -> None:
         report(("amplifier",), "no_amplifier_line")
 
 
+def _unsigned(settings: Settings, report: Report) -> None:
+    if settings.trust.accept_unsigned and settings.hardware.gpio == "linux":
+        report(("trust", "accept_unsigned"), "unsigned_needs_sim")
+
+
 def _less(report: Report, path: KeyPath, found: float, other: str, limit: float) -> None:
     report(path, "above_other", found=str(found), other=other, limit=str(limit))
 
@@ -104,5 +109,6 @@ _RULES: Final[tuple[tuple[frozenset[str], Callable[[Settings, Report], None]], .
     (frozenset({"broker"}), _broker),
     (frozenset({"playout"}), _volume),
     (frozenset({"amplifier", "hardware"}), _amplifier),
+    (frozenset({"trust", "hardware"}), _unsigned),
 )
 """Each rule with the sections it looks at."""

@@ -10,7 +10,7 @@ from msgspec import Meta
 from edge_agent.board.settings import BoardSettings
 from edge_agent.cache.settings import CacheSettings
 from edge_agent.clocktrust import ClockSettings
-from edge_agent.command.settings import BrokerSettings, OrderSettings
+from edge_agent.command.settings import BrokerSettings, OrderSettings, TrustSettings
 from edge_agent.playout.settings import AmplifierSettings, LevelSettings, PlayoutSettings
 from edge_agent.report.settings import ReportSettings
 from edge_agent.sense.settings import SenseSettings
@@ -106,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     node: NodeSettings
     broker: BrokerSettings = BrokerSettings()
     hardware: HardwareSettings = HardwareSettings()
+    trust: TrustSettings = TrustSettings()
     orders: OrderSettings = OrderSettings()
     clock: ClockSettings = ClockSettings()
     sound: SoundSettings = SoundSettings()

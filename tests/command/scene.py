@@ -14,9 +14,10 @@ import msgspec
 
 from edge_agent import kept
 from edge_agent.clocktrust import ClockSettings, ClockTrust
-from edge_agent.command import ledger
+from edge_agent.command import keyring, ledger, replay
 from edge_agent.command.envelope import Order, seal
 from edge_agent.command.inbox import Inbox
+from edge_agent.command.keyring import Keyring
 from edge_agent.command.settings import BrokerSettings, OrderSettings
 from edge_agent.command.topics import order_topic
 from edge_agent.model import (
@@ -55,7 +56,15 @@ NODE = NodeId("thon-3")
 GROUP = "xa-vi-huong"
 MEDIA = "sha256:" + "a" * 64
 START = datetime(2026, 11, 23, tzinfo=UTC)
-SCHEMAS = (kept.SCHEMA, outbox.SCHEMA, asrun.SCHEMA, status.SCHEMA, ledger.SCHEMA)
+SCHEMAS = (
+    kept.SCHEMA,
+    outbox.SCHEMA,
+    asrun.SCHEMA,
+    status.SCHEMA,
+    ledger.SCHEMA,
+    replay.SCHEMA,
+    keyring.SCHEMA,
+)
 
 ARGS: dict[str, dict[str, Any]] = {
     "play": {"media": MEDIA},
@@ -183,6 +192,8 @@ class Scene:
         self.router = Room()
         self.groups = groups
         self.orders = OrderSettings(**orders)
+        self.keys: bytes | None = None
+        """The technician's keys file; without one this node takes unsigned orders."""
         self.build_date = datetime(2026, 11, 1, tzinfo=UTC)
 
     async def inbox(self) -> Inbox:
@@ -204,6 +215,13 @@ class Scene:
             node=NODE,
             caps=Caps(agent="0.1.0", verbs=sorted(ARGS), schemas={"order": 1}, hardware={}),
         )
+        ring = Keyring(
+            database=self.database,
+            alerts=alerts,
+            topic=f"{ROOT}/{NODE}/up/reported/keys",
+            unsigned=self.keys is None,
+        )
+        await ring.open(self.keys)
         return Inbox(
             settings=BrokerSettings(root=ROOT),
             orders=self.orders,
@@ -217,6 +235,7 @@ class Scene:
             outbox=shelf,
             status=node,
             alerts=alerts,
+            keyring=ring,
             rng=self.rng,
         )
 

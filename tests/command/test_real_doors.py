@@ -16,6 +16,7 @@ import pytest
 from edge_agent.clocktrust import BUILD_DATE, ClockSettings, ClockTrust
 from edge_agent.command import ledger
 from edge_agent.command.inbox import Inbox
+from edge_agent.command.keyring import Keyring
 from edge_agent.command.settings import BrokerSettings, OrderSettings
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
@@ -53,6 +54,7 @@ async def a_node(directory: Path, url: str, room: Room) -> AsyncIterator[Inbox]:
         node=NODE,
         caps=Caps(agent="0.1.0", verbs=[], schemas={}, hardware={}),
     )
+    keyring = Keyring(database=database, alerts=alerts, topic=f"{ROOT}/{NODE}/up/reported/keys", unsigned=True)
     inbox = Inbox(
         settings=BrokerSettings(url=url, backoff_min_s=0.1, backoff_max_s=1),
         orders=OrderSettings(),
@@ -66,6 +68,7 @@ async def a_node(directory: Path, url: str, room: Room) -> AsyncIterator[Inbox]:
         outbox=outbox,
         status=status,
         alerts=alerts,
+        keyring=keyring,
         rng=random.SystemRandom(),
     )
     life = asyncio.create_task(inbox.life())

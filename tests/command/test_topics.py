@@ -24,6 +24,10 @@ TOPICS = Topics(root="pa/v1", node=NodeId("thon-3"), groups=("xa-vi-huong", "huy
         ("pa/v1/thon-4/dn/cmd/play", None),
         ("pa/v1/g/tinh/dn/cmd/play", None),
         ("pa/v2/thon-3/dn/cmd/play", None),
+        ("pa/v1/thon-3/dn/desired/keys", Down.KEYS),
+        ("pa/v1/g/huyen/dn/desired/keys", Down.KEYS),
+        ("pa/v1/g/tinh/dn/desired/keys", None),
+        ("pa/v1/thon-3/dn/desired/schedule", None),
         ("", None),
     ],
 )
@@ -37,7 +41,17 @@ def test_orders_are_published_where_they_are_read() -> None:
 
 
 def test_a_node_listens_to_itself_and_to_its_groups() -> None:
-    assert TOPICS.own() == ("pa/v1/thon-3/dn/cmd/#", "pa/v1/thon-3/dn/ack", "pa/v1/thon-3/dn/pending")
-    assert TOPICS.of_groups() == ("pa/v1/g/xa-vi-huong/dn/cmd/#", "pa/v1/g/huyen/dn/cmd/#")
+    assert TOPICS.own() == (
+        "pa/v1/thon-3/dn/desired/keys",
+        "pa/v1/thon-3/dn/cmd/#",
+        "pa/v1/thon-3/dn/ack",
+        "pa/v1/thon-3/dn/pending",
+    )
+    assert TOPICS.of_groups() == (
+        "pa/v1/g/xa-vi-huong/dn/desired/keys",
+        "pa/v1/g/xa-vi-huong/dn/cmd/#",
+        "pa/v1/g/huyen/dn/desired/keys",
+        "pa/v1/g/huyen/dn/cmd/#",
+    )
     assert TOPICS.audience == {"n:thon-3", "g:xa-vi-huong", "g:huyen"}
     assert TOPICS.up("cmd") == "pa/v1/thon-3/up/cmd"

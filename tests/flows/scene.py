@@ -22,6 +22,7 @@ from edge_agent.report.asrun import verify_chain
 from hal.ports import Hardware, Message
 from hal.sim.loop import NS
 from hal.sim.world import World
+from tests import signers
 
 ROOT = "pa/v1"
 NODE = "thon-3"
@@ -38,6 +39,9 @@ SETTINGS = Settings(
     ),
     storage=StorageSettings(state_dir="/nowhere"),
 )
+
+KEYS = signers.document(signers.authority(COMMUNE), signers.authority(DISTRICT))
+"""Who may order here: either may order anything."""
 
 Story = Callable[[], Awaitable[None]]
 State = dict[str, Any]
@@ -65,6 +69,8 @@ class Village:
     def __init__(self, seed: int = 1, *, settings: Settings = SETTINGS, **world: Any) -> None:
         self.world = World(seed=seed, schemas=agent.SCHEMAS, **world)
         self.settings = settings
+        self.keys: bytes | None = signers.signed(KEYS)
+        """What the technician installed."""
         self.rng = self.world.rng("story")
         self.deaf = False
         self.may_end: tuple[str, ...] = ()
@@ -77,7 +83,8 @@ class Village:
         """The agent's process: what `edge_agent.agent.run` does, on these doors."""
         stop = asyncio.Event()
         serving = asyncio.create_task(
-            agent.serve(self.settings, hardware, stop=stop, rng=self.world.rng("agent")), name="serve"
+            agent.serve(self.settings, hardware, stop=stop, rng=self.world.rng("agent"), keys=self.keys),
+            name="serve",
         )
         try:
             await asyncio.shield(serving)
@@ -165,7 +172,7 @@ class Village:
         self.world.broker.server_publish(
             Message(
                 topic=topic,
-                payload=seal(order),
+                payload=sealed(order),
                 retain=retain,
                 expiry_s=max(1, round(left.total_seconds())),
                 correlation=order.id.encode(),
@@ -316,6 +323,11 @@ class Village:
 
 
 _UNTOLD = "SELECT 1 FROM outbox WHERE lane > 0 LIMIT 1"
+
+
+def sealed(order: Order) -> bytes:
+    """The order, signed by its issuer's own key."""
+    return seal(order, signers=[signers.signer(f"{order.issuer}-2026")])
 
 
 def _chain(world: World) -> Any:

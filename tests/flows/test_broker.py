@@ -7,11 +7,10 @@ import asyncio
 import msgspec
 import pytest
 
-from edge_agent.command.envelope import seal
 from hal.ports import Message
 from tests.flows import hearing
 from tests.flows.conftest import Programme
-from tests.flows.scene import GROUP, NODE, ROOT, Village
+from tests.flows.scene import GROUP, NODE, ROOT, Village, sealed
 
 
 def heard_seconds(village: Village) -> float:
@@ -207,7 +206,7 @@ def test_what_a_broker_without_memory_lost_is_asked_for(village: Village, short:
         asked = len(village.up("ask"))
         village.world.broker.heal()
         await village.until(lambda: len(village.up("ask")) > asked, within_s=600)
-        pending = msgspec.json.encode({"orders": [msgspec.Raw(seal(order))]})
+        pending = msgspec.json.encode({"orders": [msgspec.Raw(sealed(order))]})
         village.world.broker.server_publish(Message(topic=f"{ROOT}/{NODE}/dn/pending", payload=pending))
         assert await village.ends(order.id) == ["successful"]
 

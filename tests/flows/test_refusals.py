@@ -9,11 +9,10 @@ from datetime import timedelta
 
 import pytest
 
-from edge_agent.command.envelope import seal
 from hal.ports import Message
 from tests.flows import hearing
 from tests.flows.conftest import Programme
-from tests.flows.scene import NODE, ROOT, Asset, Village
+from tests.flows.scene import NODE, ROOT, Asset, Village, sealed
 
 
 def nothing_happened(village: Village) -> None:
@@ -86,7 +85,7 @@ def test_an_order_for_another_node_is_answered_and_not_remembered(village: Villa
     async def story() -> None:
         order = village.make_order("play", to="n:thon-4", media=asset.digest, url=asset.url)
         topic = f"{ROOT}/{NODE}/dn/cmd/play"
-        village.world.broker.server_publish(Message(topic=topic, payload=seal(order), expiry_s=300))
+        village.world.broker.server_publish(Message(topic=topic, payload=sealed(order), expiry_s=300))
         assert await village.ends(order.id) == ["rejected"]
         assert village.code(order.id) == "wrong_audience"
         assert order.id not in village.ledger()
