@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -80,13 +81,13 @@ def enrol(
         facts = {"path": place, "why": error.strerror or str(error)}
         speech.complain(catalogue.say("enrol_failed", tongue, **facts))
         return NO_FILE
-    print_ = fingerprint(pair)
+    printed = fingerprint(pair)
     if as_json:
-        told = {"node": name, "key": str(key), "new_key": new, "csr": str(request), "fingerprint": print_}
+        told = {"node": name, "key": str(key), "new_key": new, "csr": str(request), "fingerprint": printed}
         print(json.dumps(told, ensure_ascii=False))
         return 0
     print(catalogue.say("enrol_key_new" if new else "enrol_key_kept", tongue, path=key))
-    spaced = " ".join(re.findall(".{4}", print_))
+    spaced = " ".join(re.findall(".{4}", printed))
     print(catalogue.say("enrol_request", tongue, path=request, node=name, fingerprint=spaced))
     return 0
 
@@ -101,7 +102,7 @@ def make_key(path: Path) -> None:
 
     pair = ec.generate_private_key(ec.SECP256R1())
     text = pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    stage = path.with_name(f".{path.name}.{os.getpid()}")
+    stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     place = os.open(stage, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(place, "wb") as writer:
