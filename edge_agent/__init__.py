@@ -18,6 +18,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     command/        INLET: orders           topics signing envelope keys ring keyring replay acceptance messages ledger scribe tally execution inbox settings
     sense/          INLET: the box itself   monitor light conditions settings
     router          the junction: one match from an intent to the room that does it
+    crier           cries one public alert over both outlets
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness readiness announcement
                                             silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
@@ -30,8 +31,8 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports errors inflow
-    hal/linux/      clock disk database sound portaudio gpio serial datagram broker mqtt tls web supervisor
-    hal/sim/        world node loop clock disk database supervisor network broker link sound heard gpio record
+    hal/linux/      clock disk database sound speech portaudio gpio serial datagram broker mqtt tls web supervisor
+    hal/sim/        world node loop clock disk database supervisor network broker link sound speech heard gpio record
                     sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->

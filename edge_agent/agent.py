@@ -18,16 +18,21 @@ from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.store import Store
 from edge_agent.clocktrust import ClockTrust
-from edge_agent.command import envelope, keyring, ledger, replay
+from edge_agent.command import bulletins, envelope, keyring, ledger, replay
+from edge_agent.command.alert_desk import AlertDesk
 from edge_agent.command.inbox import Inbox
 from edge_agent.command.keyring import Keyring
+from edge_agent.command.stored import StoredMessages
 from edge_agent.command.topics import Topics
 from edge_agent.config import Settings
 from edge_agent.config.problem import Problem
 from edge_agent.doors import open_doors
-from edge_agent.model import NodeId, type_of_verb
+from edge_agent.model import Digest, NodeId, type_of_verb
+from edge_agent.playout import daybook, stops
 from edge_agent.playout.amplifier import Amplifier
 from edge_agent.playout.channel import Channel
+from edge_agent.playout.guard import Guard
+from edge_agent.playout.readiness import Readiness
 from edge_agent.playout.silent import SilentChannel
 from edge_agent.report import asrun, outbox, status
 from edge_agent.report.outbox import Outbox
@@ -50,11 +55,17 @@ SCHEMAS: Final = (
     replay.SCHEMA,
     keyring.SCHEMA,
     notices.SCHEMA,
+    bulletins.SCHEMA,
+    stops.SCHEMA,
+    daybook.SCHEMA,
 )
 """Every room's tables, for the one database."""
 
 NO_STATE: Final = 3
 """Exit code: the state directory or its database cannot be used."""
+
+
+Lives = list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,38 +136,30 @@ async def build(
     trust = ClockTrust(settings=settings.clock, clock=clock, database=database)
     await trust.open()
     store = Store(disk=hardware.disk, database=database, clock=clock, settings=settings.cache)
+    for message in settings.alerts.messages.values():
+        store.keep(Digest(message.media))
     await store.open()
     fetcher = Fetcher(web=hardware.web, store=store, clock=clock, settings=settings.cache, rng=rng)
     shelf = Outbox(database=database, clock=clock, settings=settings.report)
     alerts = Alerts(database=database, outbox=shelf, clock=clock, root=root, node=node)
     await alerts.open()
+    guard = Guard(settings=settings.governor, clock=clock, trust=trust, database=database)
+    await guard.open()
     reporting = Status(
         clock=clock, trust=trust, disk=hardware.disk, outbox=shelf, alerts=alerts, settings=settings.report,
-        root=root, node=node, caps=_caps(settings, hardware),
+        root=root, node=node, caps=_caps(settings, hardware), muting=guard,
     )  # fmt: skip
 
-    lives: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [("clocktrust", trust.life)]
-    channel: Channel | SilentChannel
-    try:
-        amplifier = Amplifier(settings=settings.amplifier, lines=hardware.lines, clock=clock)
-    except LineError as error:
-        log.error("The amplifier's lines cannot be had; the node stays silent. error=%s", error)  # noqa: TRY400 - the sentence says it all
-        channel = SilentChannel(why=str(error), volume=settings.playout.volume)
-        await alerts.raised("amplifier_lines", f"The node is silent: {error}")
-    else:
-        channel = Channel(
-            settings=settings.playout, level=settings.level, clock=clock, sound=hardware.sound, amplifier=amplifier
-        )  # fmt: skip
-        lives += [("amplifier", amplifier.life), ("channel", channel.life)]
-        await alerts.solved("amplifier_lines")
-
+    lives: Lives = [("clocktrust", trust.life), ("guard", guard.life)]
+    channel, its_lives = await _loudspeaker(settings, hardware, guard, alerts)
+    lives += its_lives
     presenter = None
     if hardware.board is not None:
         presenter = Presenter(settings=settings.board, clock=clock, serial=hardware.board, database=database)
         lives.append(("presenter", presenter.life))
     router = Router(
-        clock=clock, database=database, channel=channel, levels=settings.level, store=store, fetcher=fetcher,
-        presenter=presenter, facts={"agent": __version__, "node": node},
+        clock=clock, database=database, channel=channel, guard=guard, levels=settings.level, store=store,
+        fetcher=fetcher, presenter=presenter, speech=hardware.speech, facts={"agent": __version__, "node": node},
     )  # fmt: skip
     await router.open()
     conditions = Conditions(
@@ -165,6 +168,7 @@ async def build(
         disk=hardware.disk,
         reserve_mib=settings.cache.reserve_mib,
         presenter=presenter,
+        guard=guard,
     )
     monitor = Monitor(
         settings=settings.sense, clock=clock, lines=hardware.lines, router=router, channel=channel,
@@ -177,9 +181,16 @@ async def build(
         unsigned=settings.trust.takes_unsigned(real_lines=settings.hardware.gpio == "linux"),
     )
     await believed.open(keys)
+    desk = AlertDesk(settings=settings.alerts, clock=clock, trust=trust, database=database, router=router)
+    messages = StoredMessages(
+        messages=settings.alerts.messages,
+        readiness=Readiness(store=store, fetcher=fetcher, levels=settings.level),
+        alerts=alerts,
+    )
+    lives.append(("stored messages", messages.life))
     inbox = Inbox(
         settings=settings.broker, orders=settings.orders, node=node, groups=settings.node.groups, clock=clock,
-        trust=trust, broker=hardware.broker, database=database, router=router, outbox=shelf, status=reporting,
+        trust=trust, broker=hardware.broker, database=database, router=desk, outbox=shelf, status=reporting,
         alerts=alerts, keyring=believed, rng=rng,
     )  # fmt: skip
     return Rooms(
@@ -197,6 +208,25 @@ def _local_keys(settings: Settings) -> bytes | None:
     except OSError as error:
         log.error("The keys file cannot be read. file=%s error=%s", settings.trust.keys_file, error)  # noqa: TRY400 - the sentence says it all
         return None
+
+
+async def _loudspeaker(
+    settings: Settings, hardware: Hardware, guard: Guard, alerts: Alerts
+) -> tuple[Channel | SilentChannel, Lives]:
+    """The channel and its amplifier, or, without the amplifier's lines, one that stays silent."""
+    clock = hardware.clock
+    try:
+        amplifier = Amplifier(settings=settings.amplifier, lines=hardware.lines, clock=clock)
+    except LineError as error:
+        log.error("The amplifier's lines cannot be had; the node stays silent. error=%s", error)  # noqa: TRY400 - the sentence says it all
+        await alerts.raised("amplifier_lines", f"The node is silent: {error}")
+        return SilentChannel(why=str(error), volume=settings.playout.volume), []
+    channel = Channel(
+        settings=settings.playout, level=settings.level, clock=clock, sound=hardware.sound, amplifier=amplifier,
+        rules=guard,
+    )  # fmt: skip
+    await alerts.solved("amplifier_lines")
+    return channel, [("amplifier", amplifier.life), ("channel", channel.life)]
 
 
 def _caps(settings: Settings, hardware: Hardware) -> Caps:

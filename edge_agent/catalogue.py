@@ -104,6 +104,31 @@ FORMS: Final = {
     ),
     r"^(up|down|none)$": ("up, down hoặc none", "up, down or none"),
     r"^[!-~]\Z": ("một chữ cái hoặc dấu ASCII", "one ASCII letter or sign"),
+    r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z": (
+        "từ-đến, ví dụ 21:30-05:00",
+        "from-to, for example 21:30-05:00",
+    ),
+    r"^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*\Z": (
+        "mã ngôn ngữ, ví dụ vi hoặc en-US",
+        "a language tag, such as vi or en-US",
+    ),
+    r"^[A-Za-z0-9][A-Za-z0-9_+-]{0,39}\Z": (
+        "tên giọng của espeak-ng, ví dụ vi-vn-x-south",
+        "the name of an espeak-ng voice, such as vi-vn-x-south",
+    ),
+    r"^[a-z0-9][a-z0-9_-]{0,31}\Z": (
+        "1-32 ký tự a-z 0-9 _ -, bắt đầu bằng chữ hoặc số",
+        "1-32 of a-z 0-9 _ -, beginning with a letter or digit",
+    ),
+    r"^[a-z0-9][a-z0-9.-]{0,252}\Z": ("tên máy chủ viết thường", "a host's name in lower case"),
+    r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z": (
+        "địa chỉ http:// hoặc https://, không có dấu cách",
+        "an address that begins with http:// or https://, without spaces",
+    ),
+    r"^sha256:[0-9a-f]{64}\Z": (
+        "sha256: và 64 chữ số thập lục phân viết thường",
+        "sha256: and 64 hex digits in lower case",
+    ),
     r"^[0-9A-F]{2}\Z": ("hai chữ số thập lục phân, ví dụ 0A", "two hex digits, for example 0A"),
 }
 """Patterns of the settings in words: a technician does not read regular expressions."""
@@ -238,6 +263,14 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     "above_other": _Entry(
         Advice("Giá trị {found} lớn hơn {other} ({limit}).", "Giảm khóa này hoặc tăng {other}."),
         Advice("The value {found} is above {other} ({limit}).", "Lower this key or raise {other}."),
+    ),
+    "no_span": _Entry(
+        Advice(
+            "Khoảng giờ {found} bắt đầu và kết thúc cùng lúc.", "Viết hai giờ khác nhau, ví dụ 21:30-05:00."
+        ),
+        Advice(
+            "The span {found} begins and ends at once.", "Write two different times, for example 21:30-05:00."
+        ),
     ),
     # ---- the command line
     "override_form": _Entry(

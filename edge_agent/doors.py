@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
 from edge_agent.config import Settings
-from hal.ports import Broker, Clock, Hardware, Lines, SerialPort, SoundCard
+from hal.ports import Broker, Clock, Hardware, Lines, SerialPort, SoundCard, Speech
 
 if TYPE_CHECKING:
     from hal.sim.record import Recorder
@@ -55,6 +55,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
         yield Hardware(
             clock=clock,
             sound=_sound(settings, clock, recorder),
+            speech=_speech(settings),
             lines=lines,
             board=await _board(settings, clock, stack),
             broker=_broker(settings),
@@ -64,6 +65,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             supervisor=supervisor,
             facts={
                 "sound": settings.hardware.sound,
+                "speech": settings.hardware.speech,
                 "gpio": settings.hardware.gpio,
                 "board": settings.hardware.board,
                 "clock": settings.hardware.clock,
@@ -89,6 +91,16 @@ def _sound(settings: Settings, clock: Clock, recorder: Recorder | None) -> Sound
     from hal.sim.sound import VirtualCard
 
     return VirtualCard(clock, recorder or Heard(), settings.sim.drift_ppm)
+
+
+def _speech(settings: Settings) -> Speech:
+    if settings.hardware.speech == "linux":
+        from hal.linux.speech import EspeakSpeech
+
+        return EspeakSpeech(voices=settings.alerts.voices, words_per_minute=settings.alerts.words_per_minute)
+    from hal.sim.speech import VirtualSpeech
+
+    return VirtualSpeech()
 
 
 def _lines(settings: Settings, clock: Clock, recorder: Recorder | None) -> Lines:

@@ -213,6 +213,8 @@ class Warn(Intent):
     withdraws: tuple[OrderId, ...] = ()
     why: Reason | None = None
     """What the withdrawn are told."""
+    verdict: Reason | None = None
+    """Why it is not aired itself, although it withdraws others."""
     audible: bool = False
     voices: tuple[Voice, ...] = ()
     recording: Digest | None = None

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from edge_agent import kept
+from edge_agent.crier import Crier
 from edge_agent.errors import MediaRefused, Refused, TextRefused
 from edge_agent.model import (
     NS,
@@ -38,11 +39,12 @@ from edge_agent.model import (
     Step,
     Stop,
     Waiting,
+    Warn,
 )
 from edge_agent.playout.readiness import Cellar, Fetching, Readiness, library
 from edge_agent.ticket import Cut, Errand, Ticket
 from hal.errors import DatabaseError, DiskError, DiskFull
-from hal.ports import Clock, Database
+from hal.ports import Clock, Database, Speech
 
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
@@ -153,6 +155,7 @@ class Router:
         store: Cellar,
         fetcher: Fetching,
         presenter: Boards | None = None,
+        speech: Speech | None = None,
         facts: Mapping[str, object] | None = None,
     ) -> None:
         """`facts` go into the answer to a ping."""
@@ -163,6 +166,9 @@ class Router:
         self._store = store
         self._readiness = Readiness(store=store, fetcher=fetcher, levels=levels)
         self._presenter = presenter
+        self._crier = Crier(
+            clock=clock, channel=channel, presenter=presenter, readiness=self._readiness, speech=speech
+        )
         self._facts = dict(facts or {})
         self._open: dict[OrderId, _Open] = {}
         self._closing = False
@@ -178,8 +184,8 @@ class Router:
         """Do it, step by step. Whatever refuses it ends in Finished; closing this early ends the request."""
         try:
             match intent:
-                case Play() | BoardShow() | BoardClear():
-                    async with aclosing(self._outlet(intent)) as steps:
+                case Play() | BoardShow() | BoardClear() | Warn():
+                    async with aclosing(self._asked(intent)) as steps:
                         async for step in steps:
                             yield step
                 case Stop():
@@ -197,8 +203,15 @@ class Router:
         except (DatabaseError, DiskError) as error:
             yield _unreadable(error)
 
+    def _asked(self, intent: Play | BoardShow | BoardClear | Warn) -> AsyncGenerator[Step, None]:
+        """The steps of a request of one outlet, or of an alert, which asks both."""
+        if self._closing:
+            raise Refused(_SHUTDOWN.code, _SHUTDOWN.text)
+        return self._crier.cry(intent) if isinstance(intent, Warn) else self._outlet(intent)
+
     async def cancel(self, order: OrderId) -> None:
         """End this order, if it is under way, as a stop for it would."""
+        self._crier.cancel(order)
         open_ = self._open.get(order)
         if open_ is not None:
             self._end(open_, _STOPPED)
@@ -207,6 +220,7 @@ class Router:
     async def wind_up(self) -> None:
         """End everything with INTERRUPTED; return when the loudspeaker is quiet."""
         self._closing = True
+        self._crier.wind_up(_SHUTDOWN)
         for open_ in tuple(self._open.values()):
             open_.end(_SHUTDOWN)
         if self._presenter is not None:
@@ -217,8 +231,6 @@ class Router:
 
     async def _outlet(self, intent: Play | BoardShow | BoardClear) -> AsyncGenerator[Step, None]:
         """From the request to the end of its ticket, whichever outlet gave that."""
-        if self._closing:
-            raise Refused(_SHUTDOWN.code, _SHUTDOWN.text)
         if isinstance(intent, Play) and (muted := self._guard.muted(intent)) is not None:
             raise Refused(muted.code, muted.text)
         if len(self._open) >= OPEN_MAX:
@@ -299,8 +311,9 @@ class Router:
         covered = [open_ for open_ in self._open.values() if _covers(intent, open_)]
         for open_ in covered:
             self._end(open_, _STOPPED)
+        orders = self._crier.stop(target=intent.target, highest=intent.highest)
         self._channel.stop(target=intent.target, highest=intent.highest)
-        orders = [open_.intent.id for open_ in covered]
+        orders += [open_.intent.id for open_ in covered]
         result: dict[str, object] = {"stopped": len(orders), "orders": orders}
         if intent.until_ns is not None:
             until = await self._guard.store(intent.id)

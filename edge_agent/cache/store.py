@@ -172,6 +172,10 @@ class Store:
         finally:
             self.unpin(digest)
 
+    def keep(self, digest: Digest) -> None:
+        """Never evict this asset, be it here already or not yet. Call it before `open`, which may evict."""
+        self._pin(digest)
+
     def in_use(self) -> frozenset[Digest]:
         """What is pinned now."""
         with self._pins_lock:

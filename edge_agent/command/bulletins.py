@@ -117,6 +117,8 @@ def arrive(connection: sqlite3.Connection, coming: Coming, *, is_alert: bool) ->
             ),
         )
     _forget_oldest(connection)
+    if ended is None and known is None:
+        withdraws += _lesser(connection, coming)
     return Standing(
         withdraws=withdraws, ended=ended, known=known, first_boot=None if row is None else str(row[0])
     )
@@ -138,6 +140,23 @@ def _ended_by(connection: sqlite3.Connection, coming: Coming) -> tuple[OrderId, 
         )
         found += [OrderId(row[0]) for row in rows]
     return tuple(dict.fromkeys(found))
+
+
+def _lesser(connection: sqlite3.Connection, coming: Coming) -> tuple[OrderId, ...]:
+    """Earlier orders of a lower class that carried this very alert: it is ordered again, more urgently."""
+    rows = connection.execute(
+        "SELECT order_id FROM bulletin WHERE sender = ? AND identifier = ? AND sent = ? AND status = ?"
+        " AND class < ? AND (issuer = ? OR content = ?) AND order_id <> ? ORDER BY number",
+        (
+            *_key(coming.identity),
+            coming.status,
+            int(coming.precedence),
+            coming.issuer,
+            coming.content,
+            coming.order,
+        ),
+    )
+    return tuple(OrderId(row[0]) for row in rows)
 
 
 def _ending_of(connection: sqlite3.Connection, coming: Coming) -> tuple[OrderId, ReasonCode] | None:

@@ -6,6 +6,7 @@ named here is refused by name, because an order that half works is worse than on
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,7 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from edge_agent.command import envelope
+from edge_agent.command import cap, envelope
+from edge_agent.command.assessment import Heed
 from edge_agent.command.envelope import DEPTH_MAX, ID_PATTERN, Order, depth, worded
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
@@ -44,7 +46,10 @@ _MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
 _URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
 _ZONE_PATTERN = r"^[a-z0-9_-]{1,32}\Z"
 
+_MESSAGE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}\Z"
+
 FORMS = envelope.FORMS | {
+    _MESSAGE_PATTERN: "a stored message's name of a-z, 0-9, `_`, `-`",
     _MEDIA_PATTERN: "`sha256:` and 64 hex digits in lower case",
     _URL_PATTERN: "an address that begins with http:// or https:// and has no spaces",
     _ZONE_PATTERN: "a zone's name of a-z, 0-9, `_`, `-`",
@@ -103,6 +108,14 @@ class VolumeArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     volume: _Volume
 
 
+class AlertArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`alert`: a CAP 1.2 message as XML text, or the name of a message stored in the node, or both: then
+    the stored message is played in place of the spoken text."""
+
+    cap: Annotated[str, Meta(min_length=1, max_length=cap.BYTES_MAX)] | None = None
+    message: Annotated[str, Meta(pattern=_MESSAGE_PATTERN)] | None = None
+
+
 class PingArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`ping`: nothing."""
 
@@ -114,11 +127,12 @@ ARGS_OF_VERB: dict[str, type[msgspec.Struct]] = {
     "board_show": BoardShowArgs,
     "board_clear": BoardClearArgs,
     "volume": VolumeArgs,
+    "alert": AlertArgs,
     "ping": PingArgs,
 }
 """Every verb of this version, with the shape of its arguments."""
 
-SOUNDING = frozenset({"play"})
+SOUNDING = frozenset({"play", "alert"})
 """The verbs that make sound; with a doubtful clock these need the birth's nonce."""
 
 
@@ -173,6 +187,8 @@ def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:  # no
             return BoardClear(**asked, target=None if args.order is None else OrderId(args.order))
         case VolumeArgs():
             return SetVolume(**asked, volume=args.volume)
+        case AlertArgs():
+            return _heed(order, args, timing, asked)
         case PingArgs():
             return Ping(**asked)
         case _:
@@ -205,6 +221,22 @@ def _until_ns(args: StopArgs, timing: Timing, issued_at: datetime) -> int | None
 
 def _bad_stop(what: str) -> OrderRefused:
     return OrderRefused(ReasonCode.BAD_ARGS, f"The arguments of stop are wrong: {what}")
+
+
+def _heed(order: Order, args: AlertArgs, timing: Timing, asked: dict[str, Any]) -> Heed:
+    if args.cap is None and args.message is None:
+        raise OrderRefused(
+            ReasonCode.BAD_ARGS, "The arguments of alert are wrong: it takes `cap`, or `message`, or both."
+        )
+    text = args.cap or ""
+    return Heed(
+        **asked,
+        alert=None if args.cap is None else cap.parse(text),
+        content=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+        message=args.message,
+        since_ns=timing.since_ns,
+        issued_at=order.issued_at,
+    )
 
 
 # ---------------------------------------------------------------- what the node answers

@@ -22,7 +22,7 @@ from edge_agent.config.toml_lines import KeyPath, lines_of
 LARGEST_FILE_BYTES: Final = 256 * 1024
 MOST_SYNTAX_ERRORS: Final = 20
 
-HARDWARE_DOORS: Final = ("sound", "gpio", "board", "clock")
+HARDWARE_DOORS: Final = ("sound", "speech", "gpio", "board", "clock")
 """The keys of [hardware] that `--hardware` sets together."""
 
 MUST_BE_SAID: Final = (("broker", "url"),)

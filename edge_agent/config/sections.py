@@ -10,8 +10,9 @@ from msgspec import Meta
 from edge_agent.board.settings import BoardSettings
 from edge_agent.cache.settings import CacheSettings
 from edge_agent.clocktrust import ClockSettings
+from edge_agent.command.alert_settings import AlertSettings
 from edge_agent.command.settings import BrokerSettings, OrderSettings, TrustSettings
-from edge_agent.playout.settings import AmplifierSettings, LevelSettings, PlayoutSettings
+from edge_agent.playout.settings import AmplifierSettings, GovernorSettings, LevelSettings, PlayoutSettings
 from edge_agent.report.settings import ReportSettings
 from edge_agent.sense.settings import SenseSettings
 
@@ -41,6 +42,9 @@ class HardwareSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Which driver serves each door: the real one (linux) or the virtual one (sim)."""
 
     sound: Annotated[Door, Meta(description="loudspeaker: linux = PortAudio, sim = a virtual card")] = "linux"
+    speech: Annotated[
+        Door, Meta(description="voice that reads alerts: linux = espeak-ng, sim = a hum of the same length")
+    ] = "linux"
     gpio: Annotated[
         Door, Meta(description="relays, inputs, LED: linux = GPIO chips, sim = virtual lines")
     ] = "linux"
@@ -108,9 +112,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hardware: HardwareSettings = HardwareSettings()
     trust: TrustSettings = TrustSettings()
     orders: OrderSettings = OrderSettings()
+    alerts: AlertSettings = AlertSettings()
     clock: ClockSettings = ClockSettings()
     sound: SoundSettings = SoundSettings()
     playout: PlayoutSettings = PlayoutSettings()
+    governor: GovernorSettings = GovernorSettings()
     amplifier: AmplifierSettings = AmplifierSettings()
     level: LevelSettings = LevelSettings()
     board: BoardSettings = BoardSettings()
