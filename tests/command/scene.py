@@ -50,6 +50,7 @@ from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
 from hal.sim.disk import VirtualDisk
 from hal.sim.loop import Counter
+from tests import signers
 
 ROOT = "pa/v1"
 NODE = NodeId("thon-3")
@@ -98,11 +99,12 @@ def an_order(number: int = 1, verb: str = "ping", **changes: Any) -> Order:
     return replace(order, **changes)
 
 
-def published(order: Order, *, group: str | None = None, **changes: Any) -> Message:
-    """The order as the server publishes it."""
+def published(order: Order, *, by: tuple[str, ...] = (), group: str | None = None, **changes: Any) -> Message:
+    """The order as the server publishes it, signed by the keys of these names."""
     node = None if group else NODE
     topic = order_topic(ROOT, verb=order.verb, node=node, group=group)
-    return replace(Message(topic=topic, payload=seal(order), qos=1), **changes)
+    payload = seal(order, signers=[signers.signer(kid) for kid in by])
+    return replace(Message(topic=topic, payload=payload, qos=1), **changes)
 
 
 @dataclass(slots=True)
@@ -263,6 +265,28 @@ class Scene:
     def send(self, order: Order, **changes: Any) -> None:
         """The server publishes an order."""
         self.broker.server_publish(published(order, **changes))
+
+    def send_keys(self, blob: bytes, *, group: str | None = None) -> None:
+        """The server publishes a keys document, retained."""
+        place = NODE if group is None else f"g/{group}"
+        self.broker.server_publish(
+            Message(topic=f"{ROOT}/{place}/dn/desired/keys", payload=blob, qos=1, retain=True)
+        )
+
+    def reported(self) -> list[dict[str, Any]]:
+        """What the node has said of keys documents."""
+        return [
+            msgspec.json.decode(entry.message.payload)
+            for entry in self.broker.received_on(f"{ROOT}/{NODE}/up/reported/keys")
+        ]
+
+    def alert(self, ident_: str) -> str | None:
+        """The text of a standing alert, as the broker retains it."""
+        message = self.broker.retained.get(f"{ROOT}/{NODE}/up/alert/{ident_}")
+        if message is None or not message.payload:
+            return None
+        text: str = msgspec.json.decode(message.payload)["text"]
+        return text
 
     def states(self, order: OrderId | None = None) -> list[str]:
         """What the server has read on `up/cmd`, of one order or of all."""

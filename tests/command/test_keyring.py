@@ -1,0 +1,413 @@
+"""Keys are installed by hand, renewed from afar, kept over power cuts, and taken away at once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge_agent.command import keys
+from edge_agent.model import Precedence
+from hal.sim.database import Moment
+from hal.sim.loop import run
+from tests.command.scene import GROUP, NODE, ROOT, START, Scene, an_order, ident
+from tests.signers import authority, document, key, root, signed
+
+XA, HUYEN = "xa-vi-huong", "huyen-bach-thong"
+BY_XA = f"{XA}-2026"
+FIRST = document(authority(XA), authority(HUYEN))
+WITHOUT_XA = document(authority(XA), authority(HUYEN), version=2, revoked=(BY_XA,))
+
+
+def a_scene(**more: Any) -> Scene:
+    scene = Scene(**more)
+    scene.keys = signed(FIRST)
+    return scene
+
+
+def birth(scene: Scene) -> dict[str, Any]:
+    said: dict[str, Any] = msgspec.json.decode(scene.broker.retained[f"{ROOT}/{NODE}/up/state"].payload)
+    return said
+
+
+# ---------------------------------------------------------------- first trust
+
+
+def test_without_keys_every_order_is_refused_and_an_alert_stands() -> None:
+    scene = Scene()
+    scene.keys = b"not a document"
+
+    async def main() -> None:
+        async with scene.running() as inbox:
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            scene.send(an_order(2, "play"))
+            scene.send_keys(signed(FIRST))
+            await asyncio.sleep(5)
+            assert inbox.refusals == {"unknown_key": 3}
+            assert "believes nobody" in str(scene.alert("no_keys"))
+            assert scene.reported()[-1]["status"] == "rejected", "nothing from afar begins trust"
+            assert birth(scene)["have"] == {}
+
+    run(main(), scene.counter)
+    assert scene.router.begun == []
+    assert scene.ledger() == {}
+    assert scene.states() == [], "an id that nobody proved is not answered"
+
+
+def test_the_technicians_file_begins_trust_and_is_not_needed_again() -> None:
+    scene = a_scene()
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            await asyncio.sleep(3)
+            assert scene.reported()[-1] | {"hash": ""} == {
+                "version": 1, "hash": "", "status": "applied", "errors": [], "in_force": 1
+            }  # fmt: skip
+            assert birth(scene)["have"] == {"keys": 1}
+        scene.keys = b""
+        scene.router.closing = False
+        async with scene.running():
+            assert birth(scene)["have"] == {"keys": 1}
+            assert birth(scene)["last"] == {XA: 1}
+            scene.send(an_order(2, "play"), by=(BY_XA,))
+            await asyncio.sleep(3)
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(1), ident(2)]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        signed(FIRST, "stranger"),
+        signed(document(authority(XA), roots=keys.Roots(threshold=2, keys=(root("r1"), root("r2")))), "r1"),
+        b"x" * 70_000,
+    ],
+)
+def test_a_file_that_its_own_roots_did_not_sign_is_not_taken(file: bytes) -> None:
+    scene = Scene()
+    scene.keys = file
+
+    async def main() -> None:
+        async with scene.running():
+            assert scene.alert("no_keys") is not None
+
+    run(main(), scene.counter)
+
+
+def test_an_old_file_does_not_bring_back_old_keys_and_another_root_begins_anew() -> None:
+    scene = a_scene()
+    theirs = document(authority("xa-khac"), roots=keys.Roots(threshold=1, keys=(root("goc-khac"),)))
+
+    async def main() -> None:
+        for file, version, known in (
+            (signed(FIRST), 1, XA),
+            (signed(WITHOUT_XA), 2, XA),
+            (signed(FIRST), 2, XA),
+            (signed(theirs, "goc-khac"), 1, "xa-khac"),
+        ):
+            scene.keys = file
+            async with scene.running():
+                assert birth(scene)["have"] == {"keys": version}
+            row = scene.database.rows("SELECT envelope FROM keyring")[0][0]
+            assert isinstance(row, bytes)
+            assert keys.opened(row).document.authorities[0].id == known
+
+    run(main(), scene.counter)
+
+
+# ---------------------------------------------------------------- newer keys
+
+
+def test_a_newer_document_is_stored_reported_and_in_force_for_the_next_order() -> None:
+    scene = a_scene()
+    second = document(authority(XA, "xa-2027"), version=2)
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send_keys(signed(second))
+            scene.send(an_order(1), by=(BY_XA,))
+            scene.send(an_order(2), by=("xa-2027",))
+            await asyncio.sleep(3)
+            assert [said["status"] for said in scene.reported()] == ["applied", "applied"]
+        async with scene.running():
+            assert birth(scene)["have"] == {"keys": 2}
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(2)]
+
+
+def test_it_may_come_for_a_group() -> None:
+    scene = a_scene()
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send_keys(signed(WITHOUT_XA), group=GROUP)
+            await asyncio.sleep(3)
+            assert scene.reported()[-1]["in_force"] == 2
+
+    run(main(), scene.counter)
+
+
+@pytest.mark.parametrize(
+    ("blob", "status", "path"),
+    [
+        (signed(document(authority(HUYEN), version=1)), "ignored", "$.version"),
+        (signed(document(authority(XA), version=3), "stranger"), "rejected", "$"),
+        (signed({"v": 1}), "rejected", "$"),
+        (b"junk", "rejected", "$"),
+        (signed(FIRST), "applied", None),
+    ],
+)
+def test_what_is_not_newer_or_not_signed_changes_nothing_and_is_reported(
+    blob: bytes, status: str, path: str | None
+) -> None:
+    scene = a_scene()
+
+    async def main() -> None:
+        async with scene.running():
+            for _ in range(50):
+                scene.send_keys(blob)
+            await asyncio.sleep(5)
+            scene.send(an_order(1), by=(BY_XA,))
+            await asyncio.sleep(3)
+
+    before = len(scene.broker.server_received)
+    run(main(), scene.counter)
+    last = scene.reported()[-1]
+    assert last["status"] == status
+    assert last["in_force"] == 1
+    assert [error["path"] for error in last["errors"]] == ([] if path is None else [path])
+    assert scene.router.begun == [ident(1)]
+    assert len(scene.reported()) <= 2, "a repetition is reported once"
+    assert before == 0
+
+
+def test_roots_rotate_as_long_as_the_old_ones_sign_too() -> None:
+    scene = a_scene()
+
+    def with_root(version: int, name: str) -> keys.KeysDocument:
+        return document(authority(XA), version=version, roots=keys.Roots(threshold=1, keys=(root(name),)))
+
+    async def main() -> None:
+        async with scene.running():
+            for blob, version in (
+                (signed(with_root(2, "goc-2"), "goc-2"), 1),
+                (signed(with_root(2, "goc-2"), "goc-1"), 1),
+                (signed(with_root(2, "goc-2"), "goc-1", "goc-2"), 2),
+                (signed(with_root(3, "goc-1"), "goc-1"), 2),
+                (signed(with_root(9, "goc-2"), "goc-2"), 9),
+            ):
+                scene.send_keys(blob)
+                await asyncio.sleep(1)
+                assert scene.reported()[-1]["in_force"] == version
+
+    run(main(), scene.counter)
+
+
+@pytest.mark.parametrize("moment", ["before", "inside", "after"])
+def test_a_power_cut_at_the_change_leaves_the_old_keys_or_the_new_ones(moment: Moment) -> None:
+    scene = a_scene()
+
+    async def main() -> None:
+        life = asyncio.create_task((await scene.inbox()).life())
+        await asyncio.sleep(2)
+        scene.database.cut_at(scene.database.runs, moment)
+        scene.send_keys(signed(WITHOUT_XA))
+        await asyncio.sleep(1)
+        await scene.power_cut(life)
+        scene.clock.reboot()
+        kept = scene.database.rows("SELECT version FROM keyring")[0][0]
+        assert kept == (2 if moment == "after" else 1)
+        async with scene.running(connect_s=90):
+            assert scene.reported()[-1]["in_force"] == 2, "the broker still has it"
+
+    run(main(), scene.counter)
+
+
+# ---------------------------------------------------------------- revocation
+
+
+def test_revocation_ends_at_once_what_sounds_and_what_waits() -> None:
+    scene = a_scene()
+    scene.router.lasts_s = 600
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            scene.send(an_order(2, "play", issuer=HUYEN), by=(f"{HUYEN}-2026",))
+            await asyncio.sleep(3)
+            assert scene.states(ident(1))[-1] == "executing"
+            scene.send_keys(signed(WITHOUT_XA))
+            await asyncio.sleep(1)
+            assert scene.last(ident(1))["state"] == "cancelled"
+            assert scene.last(ident(1))["reason"]["code"] == "revoked_key"
+            assert scene.states(ident(2))[-1] == "executing"
+            scene.send(an_order(3, "play"), by=(BY_XA,))
+            await asyncio.sleep(1)
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(1), ident(2)]
+    assert (ident(1), "PARTIAL") in scene.asrun()
+
+
+def test_what_waited_does_not_begin() -> None:
+    scene = a_scene()
+    scene.router.waits_s = 60
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            await asyncio.sleep(3)
+            scene.send_keys(signed(WITHOUT_XA))
+            await asyncio.sleep(90)
+
+    run(main(), scene.counter)
+    assert scene.router.begun == []
+    assert scene.last(ident(1))["reason"]["code"] == "revoked_key"
+    assert scene.asrun() == [(ident(1), "MISSED")]
+
+
+def test_what_was_open_when_the_power_went_does_not_begin_again_under_newer_keys() -> None:
+    scene = a_scene()
+    scene.router.lasts_s = 600
+    order = an_order(1, "play", precedence=Precedence.EMERGENCY, expires_at=START + timedelta(days=1))
+
+    async def main() -> None:
+        life = asyncio.create_task((await scene.inbox()).life())
+        await asyncio.sleep(2)
+        scene.send(order, by=(BY_XA,))
+        await asyncio.sleep(3)
+        await scene.power_cut(life)
+        scene.clock.reboot()
+        scene.keys = signed(WITHOUT_XA)
+        async with scene.running(connect_s=90):
+            pass
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(1)]
+    assert scene.last(ident(1))["state"] == "cancelled"
+    assert scene.last(ident(1))["reason"]["code"] == "revoked_key"
+
+
+def test_a_key_that_retires_takes_nothing_back_but_orders_no_more() -> None:
+    scene = a_scene()
+    scene.router.lasts_s = 20
+    retired = document(authority(XA, keys=(key(BY_XA, status="retired"),)), version=2)
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            await asyncio.sleep(3)
+            scene.send_keys(signed(retired))
+            scene.send(an_order(2, "play"), by=(BY_XA,))
+            await asyncio.sleep(30)
+
+    run(main(), scene.counter)
+    assert scene.router.whole == [ident(1)]
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_a_refusal_with_a_good_signature_is_journalled_and_answered_once() -> None:
+    scene = a_scene()
+    far = an_order(1, "play", audience=("n:thon-4",))
+    late = an_order(2, "play", issued_at=START - timedelta(2), expires_at=START - timedelta(1))
+    again = replace(an_order(3, "play"), seq=2)
+
+    async def main() -> None:
+        async with scene.running():
+            for order in (far, late, again):
+                scene.send(order, by=(BY_XA,))
+            await asyncio.sleep(3)
+
+    run(main(), scene.counter)
+    codes = {number: scene.last(ident(number))["reason"]["code"] for number in (1, 2, 3)}
+    assert codes == {1: "wrong_audience", 2: "expired", 3: "replayed"}
+    assert scene.ledger() == dict.fromkeys((ident(1), ident(2), ident(3)), "rejected")
+    assert len(scene.asrun()) == 3
+    assert scene.router.begun == []
+
+
+def test_ids_cannot_be_burnt_in_advance() -> None:
+    scene = a_scene()
+
+    async def main() -> None:
+        async with scene.running():
+            for _ in range(40):
+                scene.send(an_order(1, "play"), by=("stranger",))
+            await asyncio.sleep(2)
+            assert scene.ledger() == {}
+            assert scene.states() == []
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            await asyncio.sleep(3)
+            assert scene.states(ident(1))[-1] == "successful"
+            said = len(scene.states())
+            for _ in range(40):
+                scene.send(an_order(1, "play"), by=("stranger",))
+            await asyncio.sleep(5)
+            assert set(scene.states()[said:]) == {"successful"}, "the stored state is told again"
+            assert len(scene.states()) - said <= 22, "now and then"
+            assert "unknown_key 80" not in str(scene.alert("rejected_orders")), "an alert changes seldom"
+            assert "unknown_key" in str(scene.alert("rejected_orders"))
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(1)]
+
+
+def test_only_its_issuer_may_replace_an_order() -> None:
+    scene = a_scene()
+    scene.router.lasts_s = 30
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play", issuer=HUYEN), by=(f"{HUYEN}-2026",))
+            await asyncio.sleep(3)
+            scene.send(an_order(2, "play", supersedes=ident(1)), by=(BY_XA,))
+            scene.send(an_order(3, "play", supersedes=ident(4)), by=(BY_XA,))
+            await asyncio.sleep(1)
+            scene.send(an_order(4, "play", issuer=HUYEN), by=(f"{HUYEN}-2026",))
+            await asyncio.sleep(60)
+
+    run(main(), scene.counter)
+    assert scene.last(ident(2))["reason"]["code"] == "out_of_scope"
+    assert scene.router.whole == [ident(1), ident(3), ident(4)]
+
+
+def test_keys_that_expire_soon_raise_an_alert_until_younger_ones_are_there() -> None:
+    scene = Scene()
+    soon = key(BY_XA, expires=START + timedelta(days=20))
+    scene.keys = signed(document(authority(XA, keys=(soon,))))
+
+    async def main() -> None:
+        async with scene.running():
+            await asyncio.sleep(5)
+            assert f"{BY_XA} (2026-12-13)" in str(scene.alert("key_expiring"))
+            scene.send_keys(signed(document(authority(XA, keys=(soon, key("xa-2027"))), version=2)))
+            await asyncio.sleep(5)
+            assert scene.alert("key_expiring") is None
+
+    run(main(), scene.counter)
+
+
+def test_an_authority_is_not_heard_outside_its_hours_though_it_was_accepted_within() -> None:
+    """START is seven in the morning in Viet Nam."""
+    scene = Scene()
+    scene.router.waits_s = 120
+    until = keys.Hours(begin="05:00", to="07:01")
+    scene.keys = signed(document(authority(XA, hours=(until,))))
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            await asyncio.sleep(200)
+
+    run(main(), scene.counter)
+    assert scene.router.begun == []
+    assert scene.last(ident(1))["reason"]["code"] == "out_of_scope"
