@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,22 @@ class Stage:
             yield session
 
 
+def open_ports() -> list[str]:
+    """This process's own sockets that somebody could send to from outside: TCP that listens, UDP of any kind."""
+    mine = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            mine.add(str(descriptor.readlink()))
+    found = []
+    for table in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        path = Path("/proc/self/net", table)
+        for line in path.read_text(encoding="ascii").splitlines()[1:] if path.exists() else ():
+            _, local, _, condition, *_, inode = line.split()[:10]
+            if f"socket:[{inode}]" in mine and (condition == "0A" or not table.startswith("tcp")):
+                found.append(f"{table} {local}")
+    return found
+
+
 async def state(server: BrokerSession) -> dict[str, Any]:
     delivery = await server.receive()
     server.acknowledge(delivery)
@@ -95,15 +112,36 @@ async def state(server: BrokerSession) -> dict[str, Any]:
     return said
 
 
-def test_a_node_in_the_dark_reaches_its_broker_and_judges_it_once_it_knows_the_date(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
     if PROGRAM is None:
         pytest.skip(MISSING)
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed (apt install openssl)")
-    monkeypatch.setattr(inbox, "_LOOK_AT_DATE_EVERY_S", 0.05)
     stage = Stage(tmp_path)
+    yield stage
+    stage.broker.kill()
+
+
+def test_a_node_opens_no_port(stage: Stage) -> None:
+    stage.broker.start()
+
+    async def main() -> None:
+        async with asyncio.timeout(60), stage.node(), stage.server() as server:
+            while (await state(server))["state"] != "online":
+                pass
+            assert open_ports() == []
+            listening = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
+            assert len(open_ports()) == 1, "the test can see a port"
+            listening.close()
+
+    asyncio.run(main())
+
+
+def test_a_node_in_the_dark_reaches_its_broker_and_judges_it_once_it_knows_the_date(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_LOOK_AT_DATE_EVERY_S", 0.05)
     stage.show(stage.authority.certify(HOST, lasts=EXPIRED, host=HOST, purpose=SERVER))
     stage.broker.start()
 
@@ -127,7 +165,4 @@ def test_a_node_in_the_dark_reaches_its_broker_and_judges_it_once_it_knows_the_d
                     assert said["why"] == "clock_trusted"
                 assert said["clock"]["quality"] == "synced"
 
-    try:
-        asyncio.run(main())
-    finally:
-        stage.broker.kill()
+    asyncio.run(main())
