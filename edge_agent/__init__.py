@@ -8,7 +8,7 @@ imports run in the same direction, top to bottom, and results return as the valu
 ::
 
     __main__        the entry
-    cli/            what people type        app check enrol order posting run silence speech log_lines;
+    cli/            what people type        app check enrol order posting box run silence speech log_lines;
                                             demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
     agent           builds the rooms, starts them bottom-up, stops them in exact reverse
     doors           opens the doors a config asks for, each real or virtual
@@ -17,10 +17,11 @@ imports run in the same direction, top to bottom, and results return as the valu
 
     command/        INLET: orders           topics signing envelope keys ring keyring replay acceptance messages ledger scribe tally execution inbox settings
     sense/          INLET: the box itself   monitor light conditions settings
+    local/          INLET: the technician   console requests settings
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness readiness announcement
-                                            silent settings
+                                            guard governor stops daybook rules silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf status settings
@@ -31,8 +32,8 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports errors inflow
-    hal/linux/      clock disk database sound speech portaudio gpio serial datagram broker mqtt tls web supervisor
-    hal/sim/        world node loop clock disk database supervisor network broker link sound speech heard gpio record
+    hal/linux/      clock disk database sound speech portaudio gpio serial datagram broker mqtt tls web control supervisor
+    hal/sim/        world node loop clock disk database supervisor control network broker link sound speech heard gpio record
                     sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->

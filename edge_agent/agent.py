@@ -27,6 +27,7 @@ from edge_agent.command.topics import Topics
 from edge_agent.config import Settings
 from edge_agent.config.problem import Problem
 from edge_agent.doors import open_doors
+from edge_agent.local.console import Console
 from edge_agent.model import Digest, NodeId, type_of_verb
 from edge_agent.playout import daybook, stops
 from edge_agent.playout.amplifier import Amplifier
@@ -149,7 +150,6 @@ async def build(
         clock=clock, trust=trust, disk=hardware.disk, outbox=shelf, alerts=alerts, settings=settings.report,
         root=root, node=node, caps=_caps(settings, hardware), muting=guard,
     )  # fmt: skip
-
     lives: Lives = [("clocktrust", trust.life), ("guard", guard.life)]
     channel, its_lives = await _loudspeaker(settings, hardware, guard, alerts)
     lives += its_lives
@@ -163,13 +163,9 @@ async def build(
     )  # fmt: skip
     await router.open()
     conditions = Conditions(
-        alerts=alerts,
-        trust=trust,
-        disk=hardware.disk,
-        reserve_mib=settings.cache.reserve_mib,
-        presenter=presenter,
-        guard=guard,
-    )
+        alerts=alerts, trust=trust, disk=hardware.disk, reserve_mib=settings.cache.reserve_mib,
+        presenter=presenter, guard=guard,
+    )  # fmt: skip
     monitor = Monitor(
         settings=settings.sense, clock=clock, lines=hardware.lines, router=router, channel=channel,
         outbox=shelf, alerts=alerts, conditions=conditions,
@@ -193,6 +189,11 @@ async def build(
         trust=trust, broker=hardware.broker, database=database, router=desk, outbox=shelf, status=reporting,
         alerts=alerts, keyring=believed, rng=rng,
     )  # fmt: skip
+    console = Console(
+        door=hardware.control, clock=clock, trust=trust, router=router, channel=channel, guard=guard,
+        outbox=shelf, alerts=alerts, node=node, agent=__version__,
+    )  # fmt: skip
+    lives.append(("console", console.life))
     return Rooms(
         router=router, alerts=alerts, lives=(*lives, ("monitor", monitor.life), ("inbox", inbox.life))
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
 from edge_agent.config import Settings
-from hal.ports import Broker, Clock, Hardware, Lines, SerialPort, SoundCard, Speech
+from hal.ports import Broker, Clock, ControlDoor, Hardware, Lines, SerialPort, SoundCard, Speech
 
 if TYPE_CHECKING:
     from hal.sim.record import Recorder
@@ -63,6 +63,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             disk=disk,
             database=database,
             supervisor=supervisor,
+            control=_control(settings),
             facts={
                 "sound": settings.hardware.sound,
                 "speech": settings.hardware.speech,
@@ -142,6 +143,13 @@ async def _alive(life: Coroutine[Any, Any, None], name: str) -> AsyncIterator[No
     finally:
         task.cancel()
         await asyncio.wait((task,))
+
+
+def _control(settings: Settings) -> ControlDoor:
+    from hal.linux.control import SocketDoor
+
+    real_lines = settings.hardware.gpio == "linux"
+    return SocketDoor(settings.local.path(real_lines=real_lines, state_dir=settings.storage.state_dir))
 
 
 def _broker(settings: Settings) -> Broker:

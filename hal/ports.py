@@ -419,13 +419,12 @@ class Database(Protocol):
         """Checkpoint and close. Idempotent, never raises."""
 
 
-# ---------------------------------------------------------------- control
+# ---------------------------------------------------------------- the technician, and the supervisor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
-    """Who is at the other end of a local socket, as the kernel says (SO_PEERCRED): nobody can claim to be another.
-    In a user namespace an id that is not mapped shows as 65534 (nobody)."""
+    """Who is at the other end, as the kernel says (SO_PEERCRED); 65534: not known in our user namespace."""
 
     pid: int
     uid: int
@@ -433,20 +432,17 @@ class Peer:
 
 
 class ControlCall(Protocol):
-    """One request from this machine: a line, waiting for its answer."""
+    """One request from this machine, waiting for its answer: `line`, without its newline, at most 4096 bytes."""
 
     peer: Peer
     line: bytes
-    """Without its newline, at most 4096 bytes."""
 
     async def answer(self, line: bytes) -> None:
-        """Send one line (without its newline, at most 64 KiB) and hang up. Whoever has left is not missed:
-        never raises."""
+        """Send one line (without its newline, at most 64 KiB) and hang up. Never raises, though they have left."""
 
 
 class ControlDesk(Protocol):
-    """An open local socket. A connection carries one line and one answer; it is hung up on after 5 s without a
-    line, or a line too long; so are those that come while 8 are served already."""
+    """An open local socket: a line, an answer. Who says none in 5 s, a longer one, or is the 9th, is hung up on."""
 
     async def receive(self) -> ControlCall:
         """The next request, in the order of their lines. Several may be unanswered at once."""
@@ -460,9 +456,6 @@ class ControlDoor(Protocol):
 
     async def open(self) -> ControlDesk:
         """Listen, taking the place of a socket that a dead process left. Raises ControlError."""
-
-
-# ---------------------------------------------------------------- supervisor
 
 
 class Supervisor(Protocol):
@@ -501,6 +494,6 @@ class Hardware:
     disk: Disk
     database: Database
     supervisor: Supervisor
-    control: ControlDoor | None = None
+    control: ControlDoor
     facts: dict[str, Any] = field(default_factory=dict)
     """Free text for the birth certificate: which driver serves each door, versions."""

@@ -101,6 +101,18 @@ def _unsigned(settings: Settings, report: Report) -> None:
         report(("trust", "accept_unsigned"), "unsigned_needs_sim")
 
 
+def _governor(settings: Settings, report: Report) -> None:
+    governor = settings.governor
+    for key in ("turn_max_s", "minutes_a_day", "repeats_a_day", "volume_max"):
+        found, limit = getattr(governor, key), getattr(governor, f"emergency_{key}")
+        if found > limit:
+            _less(report, ("governor", key), found, f"governor.emergency_{key}", limit)
+    for place, hours in enumerate(governor.quiet_hours):
+        start, _, end = hours.partition("-")
+        if start == end:
+            report(("governor", "quiet_hours", place), "no_span", found=hours)
+
+
 def _less(report: Report, path: KeyPath, found: float, other: str, limit: float) -> None:
     report(path, "above_other", found=str(found), other=other, limit=str(limit))
 
@@ -108,6 +120,7 @@ def _less(report: Report, path: KeyPath, found: float, other: str, limit: float)
 _RULES: Final[tuple[tuple[frozenset[str], Callable[[Settings, Report], None]], ...]] = (
     (frozenset({"broker"}), _broker),
     (frozenset({"playout"}), _volume),
+    (frozenset({"governor"}), _governor),
     (frozenset({"amplifier", "hardware"}), _amplifier),
     (frozenset({"trust", "hardware"}), _unsigned),
 )

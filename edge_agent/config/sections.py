@@ -12,6 +12,7 @@ from edge_agent.cache.settings import CacheSettings
 from edge_agent.clocktrust import ClockSettings
 from edge_agent.command.alert_settings import AlertSettings
 from edge_agent.command.settings import BrokerSettings, OrderSettings, TrustSettings
+from edge_agent.local.settings import LocalSettings
 from edge_agent.playout.settings import AmplifierSettings, GovernorSettings, LevelSettings, PlayoutSettings
 from edge_agent.report.settings import ReportSettings
 from edge_agent.sense.settings import SenseSettings
@@ -121,6 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     level: LevelSettings = LevelSettings()
     board: BoardSettings = BoardSettings()
     sense: SenseSettings = SenseSettings()
+    local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
     report: ReportSettings = ReportSettings()
     storage: StorageSettings = StorageSettings()

@@ -128,6 +128,10 @@ class Governor:
             bounds.append(round(begins * NS))
         return max(0, min(bounds))
 
+    def quiet(self, moment: Moment) -> bool | None:
+        """Whether these are quiet hours; None while nobody knows."""
+        return None if moment.local is None else self._quiet.covers(moment.local)
+
     def volume_max(self, precedence: Precedence) -> int:
         """The loudest that a class may be."""
         return self._of(precedence)[1].volume

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -31,6 +32,19 @@ SCHEMA: Final = stops.SCHEMA + daybook.SCHEMA
 KEEP_EVERY_S: Final = 60.0
 """While something sounds its airtime is written so often (what a power cut may forget of it); and while a
 stop stands, so often it is asked whether the date is known now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Today:
+    """What the governor knows, for people."""
+
+    quiet_hours: tuple[str, ...]
+    quiet: bool | None
+    """Whether it is quiet hours now; None while the time is not known."""
+    used_s: int
+    most_s: int
+    emergency_used_s: int
+    emergency_most_s: int
 
 
 class Guard:
@@ -120,11 +134,19 @@ class Guard:
         self._governor.ended(order)
         self._wake.set()
 
-    @property
-    def today(self) -> Page:
-        """The day's account, as it is now."""
-        self._governor.look(self._moment())
-        return self._governor.page
+    def today(self) -> Today:
+        """The rules and the day's account, as they are now."""
+        moment = self._moment()
+        self._governor.look(moment)
+        airtime_ns = self._governor.page.airtime_ns
+        return Today(
+            quiet_hours=self._settings.quiet_hours,
+            quiet=self._governor.quiet(moment),
+            used_s=airtime_ns.get(False, 0) // NS,
+            most_s=self._settings.minutes_a_day * 60,
+            emergency_used_s=airtime_ns.get(True, 0) // NS,
+            emergency_most_s=self._settings.emergency_minutes_a_day * 60,
+        )
 
     # ------------------------------------------------------------ sticky stops
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from edge_agent.errors import Refused
 from edge_agent.model import OrderId, Play, Precedence, ReasonCode
+from edge_agent.playout.amplifier import State
+from edge_agent.playout.channel import Snapshot
 
 if TYPE_CHECKING:
     from edge_agent.playout.sources import Source
@@ -47,6 +49,10 @@ class SilentChannel:
     def sounding(self) -> bool:
         """Never."""
         return False
+
+    def snapshot(self) -> Snapshot:
+        """What it is doing now: nothing."""
+        return Snapshot(current=None, waiting=0, suspended=0, volume=self._volume, amplifier=State.OFF)
 
     async def wind_up(self) -> None:
         """Nothing to end."""

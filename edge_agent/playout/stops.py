@@ -88,6 +88,21 @@ def settled(stop: Standing, *, boot: str, now_ns: int, utc: datetime | None) -> 
     return stop
 
 
+def by_hand(stop: Stop, *, now_ns: int, for_s: int, spares_emergencies: bool) -> tuple[Stop, ...]:
+    """What somebody at the box means: silence now, and for so long after it (0: only now).
+
+    `spares_emergencies`: all that sounds ends, but a new emergency is heard; a child at the button must not keep
+    a village from its flood warning.
+    """
+    if not for_s:
+        return (stop,)
+    until_ns = now_ns + for_s * NS
+    if not spares_emergencies:
+        return (replace(stop, until_ns=until_ns),)
+    stands = replace(stop, id=OrderId(f"{stop.id}-on"), highest=Precedence.PRIORITY, until_ns=until_ns)
+    return stop, stands
+
+
 def read(connection: sqlite3.Connection) -> list[Standing]:
     """Every stop that was kept, the oldest first."""
     rows = connection.execute(

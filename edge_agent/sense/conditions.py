@@ -10,6 +10,8 @@ import logging
 
 from edge_agent.board.presenter import Presenter
 from edge_agent.clocktrust import ClockTrust
+from edge_agent.model import Precedence
+from edge_agent.playout.guard import Guard
 from edge_agent.report.status import Alerts
 from hal.errors import DiskError
 from hal.ports import Disk
@@ -24,13 +26,21 @@ class Conditions:
     """Compares what is with what should be, and says so by alerts."""
 
     def __init__(
-        self, *, alerts: Alerts, trust: ClockTrust, disk: Disk, reserve_mib: int, presenter: Presenter | None
+        self,
+        *,
+        alerts: Alerts,
+        trust: ClockTrust,
+        disk: Disk,
+        reserve_mib: int,
+        presenter: Presenter | None,
+        guard: Guard | None = None,
     ) -> None:
         self._alerts = alerts
         self._trust = trust
         self._disk = disk
         self._reserve_mib = reserve_mib
         self._presenter = presenter
+        self._guard = guard
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -48,6 +58,8 @@ class Conditions:
             else f"The clock is {sight.quality}: orders need the birth's nonce. Check the network, or the time service.",
         )
         await self._tell("disk_low", await self._disk_low())
+        if self._guard is not None:
+            await self._tell("emergency_muted", _muted_for_emergencies(self._guard))
         if self._presenter is not None:
             await self._tell("board_dark", self._presenter.fault)
 
@@ -68,3 +80,12 @@ class Conditions:
             await self._alerts.solved(alert)
         else:
             await self._alerts.raised(alert, text)
+
+
+def _muted_for_emergencies(guard: Guard) -> str | None:
+    """A village that would not hear its flood warning must not be forgotten."""
+    for stop in guard.standing():
+        if stop.target is None and stop.highest is Precedence.EMERGENCY:
+            until = "somebody releases it" if stop.until is None else f"{stop.until:%Y-%m-%d %H:%M} UTC"
+            return f"Stop {stop.id} of {stop.issuer} keeps even emergencies silent until {until}."
+    return None

@@ -1,6 +1,7 @@
 """The room's thread of life: watches the inputs, drives the status light.
 
-A stop button stops what sounds at once, without asking anyone. Mains, tamper and amplifier
+A stop button stops what sounds at once, without asking anyone, and keeps it silent for a while, but for
+new emergencies. Mains, tamper and amplifier
 fault become alerts, which are durable: once felt, they are reported even if the line lets go.
 """
 
@@ -10,9 +11,10 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from edge_agent.model import NS, Issuer, OrderId, Precedence, Stop
+from edge_agent.model import NS, Finished, Issuer, OrderId, OrderState, Precedence, Stop
 from edge_agent.playout.channel import Channel
 from edge_agent.playout.silent import SilentChannel
+from edge_agent.playout.stops import by_hand
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.status import Alerts
 from edge_agent.router import Router
@@ -121,10 +123,12 @@ class Monitor:
             precedence=Precedence.EMERGENCY,
             deadline_ns=now + 5 * NS,
         )
-        async with aclosing(self._router.carry_out(intent)) as steps:
-            async for _ in steps:
-                pass
-        log.info("The stop button was pressed.")
+        for part in by_hand(intent, now_ns=now, for_s=self._settings.button_stop_s, spares_emergencies=True):
+            async with aclosing(self._router.carry_out(part)) as steps:
+                async for step in steps:
+                    if isinstance(step, Finished) and step.state is not OrderState.SUCCESSFUL:
+                        log.warning("The button's stop is not kept. reason=%s", step.asrun.reason)
+        log.info("The stop button was pressed. silent_for_s=%d", self._settings.button_stop_s)
 
     async def _shine(self) -> None:
         spec = self._settings.status_led

@@ -60,5 +60,13 @@ class SenseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     debounce_ms: Annotated[
         int, Meta(ge=0, le=2000, description="a level counts after it held this long, ms")
     ] = 50
+    button_stop_s: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=86400,
+            description="how long a stop button keeps routine and priority silent, seconds; 0 = stops once",
+        ),
+    ] = 600
     status_led: StatusLightSettings | None = None
     inputs: dict[str, InputLineSettings] = {}

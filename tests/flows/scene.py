@@ -17,7 +17,7 @@ from edge_agent.command.envelope import Order, seal
 from edge_agent.command.topics import order_topic
 from edge_agent.config import NodeSettings, Settings, StorageSettings
 from edge_agent.model import TERMINAL, Issuer, OrderId, OrderState, Precedence
-from edge_agent.playout.settings import AmplifierSettings, LineSettings, PlayoutSettings
+from edge_agent.playout.settings import AmplifierSettings, GovernorSettings, LineSettings, PlayoutSettings
 from edge_agent.report.asrun import verify_chain
 from hal.ports import Hardware, Message
 from hal.sim.loop import NS
@@ -34,6 +34,9 @@ SERVER = "http://media.example"
 SETTINGS = Settings(
     node=NodeSettings(id=NODE, groups=(GROUP,)),
     playout=PlayoutSettings(authorities=(COMMUNE, DISTRICT)),
+    governor=GovernorSettings(
+        quiet_hours=(), repeats_a_day=1000, emergency_repeats_a_day=1000, emergency_minutes_a_day=1440
+    ),  # the house rules have stories of their own
     amplifier=AmplifierSettings(
         power=LineSettings(offset=17), mute=LineSettings(offset=27), zones={"cho": LineSettings(offset=5)}
     ),
