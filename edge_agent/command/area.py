@@ -110,12 +110,19 @@ def _folded(code: tuple[str, str]) -> tuple[str, str]:
 
 
 def _in_polygon(points: tuple[Pair, ...], where: Pair) -> bool:
-    """Even-odd rule on the plane of degrees, longitudes counted from `where`, so that the date line is no edge."""
-    corners = [(latitude - where[0], _turned(longitude - where[1])) for latitude, longitude in points]
+    """Even-odd rule on the plane of degrees. Longitudes run on over the date line from corner to corner, so
+    a polygon may lie a whole turn away from the node's own longitude."""
+    unrolled: list[Pair] = [points[0]]
+    for latitude, longitude in points[1:]:
+        before = unrolled[-1][1]
+        unrolled.append((latitude, before + _turned(longitude - before)))
+    return any(_holds(unrolled, where[0], where[1] + turn) for turn in (-360, 0, 360))
+
+
+def _holds(points: list[Pair], latitude: float, longitude: float) -> bool:
+    corners = [(y - latitude, x - longitude) for y, x in points]
     inside = False
     for (y1, x1), (y2, x2) in itertools.pairwise(corners):
-        if abs(x2 - x1) > 180:
-            continue  # this edge passes on the other side of the globe
         if _on_edge(y1, x1, y2, x2):
             return True
         if (y1 > 0) != (y2 > 0) and (x2 - x1) * -y1 / (y2 - y1) + x1 > 0:
