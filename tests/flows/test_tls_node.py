@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,6 +135,41 @@ def test_a_node_opens_no_port(stage: Stage) -> None:
             listening = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
             assert len(open_ports()) == 1, "the test can see a port"
             listening.close()
+
+    asyncio.run(main())
+
+
+def test_the_technician_orders_over_the_same_broker_with_a_certificate_of_his_own(stage: Stage) -> None:
+    stage.broker.start()
+    stage.trust_file.touch()
+    own, url = stage.village.directory, f"mqtts://{HOST}:{stage.broker.port}"
+    ping = [
+        sys.executable,
+        "-m",
+        "edge_agent",
+        "order",
+        "ping",
+        "--broker",
+        url,
+        "--node",
+        "thon-1",
+        "--wait",
+    ]
+    files = [str(own / name) for name in ("ca.pem", "dieu-hanh.pem", "dieu-hanh.key")]
+    ping += [
+        part for pair in zip(("--ca-file", "--cert-file", "--key-file"), files, strict=True) for part in pair
+    ]
+
+    async def main() -> None:
+        async with asyncio.timeout(60), stage.node():
+            async with stage.server() as server:
+                while (await state(server))["state"] != "online":
+                    pass
+            pipe = asyncio.subprocess.PIPE
+            ordering = await asyncio.create_subprocess_exec(*ping, stdout=pipe, stderr=pipe)
+            printed, complained = await ordering.communicate()
+            assert ordering.returncode == 0, complained.decode()
+            assert msgspec.json.decode(printed.splitlines()[-1])["state"] == "successful"
 
     asyncio.run(main())
 
