@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +26,7 @@ from edge_agent.model import (
     Executing,
     Finished,
     Intent,
+    Issuer,
     OrderId,
     OrderState,
     Outcome,
@@ -78,6 +79,7 @@ _STATE = {
     ReasonCode.TIMEOUT: OrderState.EXPIRED,
 }
 """The order's state for a reason; every other reason is a failure."""
+_BY_US = Issuer("local")
 _NO_BOARD = Reason(ReasonCode.UNSUPPORTED, "This node has no board; send the notice to one that has.")
 
 
@@ -128,6 +130,10 @@ class Boards(Protocol):
 
     def clear(self, intent: BoardClear) -> Ticket:
         """Take notices down. Raises Refused."""
+
+    @property
+    def wanted(self) -> tuple[OrderId, ...]:
+        """The orders whose notices are shown, or are to be shown again."""
 
     def wind_up(self) -> None:
         """Shutdown: what is under way ends INTERRUPTED, what is shown stays."""
@@ -216,6 +222,13 @@ class Router:
         if open_ is not None:
             self._end(open_, _STOPPED)
             self._channel.stop(target=order)
+
+    async def withdraw(self, orders: Collection[OrderId]) -> None:
+        """Take down what these orders, which have ended well, left on the board: nobody believes them any more."""
+        for order in self._presenter.wanted if self._presenter is not None else ():
+            if order in orders:
+                logger.warning("A notice is taken down; its order is believed no more. id=%s", order)
+                self._take_down(order)
 
     async def wind_up(self) -> None:
         """End everything with INTERRUPTED; return when the loudspeaker is quiet."""
@@ -327,18 +340,23 @@ class Router:
     def _end(self, open_: _Open, reason: Reason) -> None:
         """End what waits here, or shows; what is in the channel is the channel's to end."""
         open_.end(reason)
-        if isinstance(open_.intent, BoardShow) and open_.ticket is not None and self._presenter is not None:
-            take_down = BoardClear(
-                id=open_.intent.id,
-                issuer=open_.intent.issuer,
-                precedence=Precedence.EMERGENCY,
-                deadline_ns=self._clock.monotonic_ns() + 60 * NS,
-                target=open_.intent.id,
-            )
-            try:
-                self._presenter.clear(take_down).begin()
-            except Refused as refusal:
-                logger.warning("A notice cannot be taken down. id=%s why=%s", open_.intent.id, refusal.text)
+        if isinstance(open_.intent, BoardShow) and open_.ticket is not None:
+            self._take_down(open_.intent.id)
+
+    def _take_down(self, order: OrderId) -> None:
+        if self._presenter is None:
+            return
+        take_down = BoardClear(
+            id=order,
+            issuer=_BY_US,
+            precedence=Precedence.EMERGENCY,
+            deadline_ns=self._clock.monotonic_ns() + 60 * NS,
+            target=order,
+        )
+        try:
+            self._presenter.clear(take_down).begin()
+        except Refused as refusal:
+            logger.warning("A notice cannot be taken down. id=%s why=%s", order, refusal.text)
 
     async def _set_volume(self, intent: SetVolume) -> Finished:
         text = str(intent.volume)

@@ -99,6 +99,10 @@ class Sign:
     def show(self, intent: BoardShow) -> Ticket:
         return self._begin(intent, OrderState.SUCCESSFUL)
 
+    @property
+    def wanted(self) -> tuple[OrderId, ...]:
+        return tuple(self.tickets)
+
     def clear(self, intent: BoardClear) -> Ticket:
         if len(self.cleared) > 2:
             raise Refused(ReasonCode.BUSY, "Too much to clear; wait.")

@@ -156,6 +156,11 @@ class Presenter:
         self._changed.set()
         return ticket
 
+    @property
+    def wanted(self) -> tuple[OrderId, ...]:
+        """The orders whose notices the board shows, or is to show again."""
+        return tuple(OrderId(notice.id) for notice in self._wanted.values())
+
     def wind_up(self) -> None:
         """The agent stops: orders under way end `interrupted`; what the board shows stays, and is wanted again at the
         next start."""

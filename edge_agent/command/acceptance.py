@@ -96,6 +96,8 @@ class Verdict:
     """What to do; None when it was refused, or is dry."""
     seat: Seat | None = None
     """Its place in a key's replay window; None when it is unsigned, or was refused before that step."""
+    kids: tuple[str, ...] = ()
+    """The keys whose signatures hold."""
 
 
 def judge(
@@ -159,7 +161,7 @@ def _for_us(
             entry, state=OrderState.SUCCESSFUL, result={"dry": True}, envelope=None, supersedes=None
         )
         return Verdict(entry=done, seat=seat)
-    return Verdict(entry=entry, intent=intent, seat=seat)
+    return Verdict(entry=entry, intent=intent, seat=seat, kids=() if proof is None else proof.kids)
 
 
 def stands(entry: ledger.Entry, trust: Trust) -> Reason | None:

@@ -57,6 +57,9 @@ class Junction(Protocol):
     async def cancel(self, order: OrderId) -> None:
         """End this order's part in any outlet, if it has one."""
 
+    async def withdraw(self, orders: Collection[OrderId]) -> None:
+        """Take down what these orders, which have ended, left on the board."""
+
     async def wind_up(self) -> None:
         """End everything with INTERRUPTED: the agent is about to leave."""
 
@@ -173,6 +176,20 @@ class Execution:
                 )
                 job.stopped = True
                 await self._router.cancel(job.entry.id)
+        await self.take_down()
+
+    async def take_down(self) -> None:
+        """Take down the notices of orders that have ended well, and whose keys are believed no more.
+
+        Raises DatabaseError, DiskError.
+        """
+        ring = self._keyring.ring
+        if ring is None:
+            return
+        signed = await self._database.run(ledger.left_showing)
+        gone = [one.id for one in signed if not ring.believes(one.kids, one.issuer, one.precedence)]
+        if gone:
+            await self._router.withdraw(gone)
 
     async def wind_up(self) -> None:
         """End what is under way and store how it ended, within WIND_UP_S. What has not begun, and

@@ -147,6 +147,7 @@ class Inbox:
         began_ns = self._clock.monotonic_ns()
         try:
             await execution.resume(self._circumstances(), verbs=_VERBS)
+            await execution.take_down()
             await self._session(execution)
         except (BrokerError, DatabaseError, DiskError) as error:
             if self._connected and self._clock.monotonic_ns() - began_ns >= SETTLED_S * NS:
@@ -329,10 +330,10 @@ class Inbox:
             await self._told(stray, execution)
             return None
         room, entry = self._room(verdict), verdict.entry
-        seat = verdict.seat if isinstance(verdict, Verdict) else None
+        seat, kids = (verdict.seat, verdict.kids) if isinstance(verdict, Verdict) else (None, ())
 
         def work(connection: sqlite3.Connection) -> tuple[Written, ledger.Entry]:
-            return scribe.receive(connection, entry, room, tell=tell, seat=seat)
+            return scribe.receive(connection, entry, room, tell=tell, seat=seat, kids=kids)
 
         written, stands = await self._database.run(work)
         if written is Written.NEW and tell:

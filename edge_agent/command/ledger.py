@@ -8,6 +8,7 @@ and `executing` is written before anything sounds. A terminal state never change
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,8 +51,15 @@ CREATE TABLE IF NOT EXISTS ledger (
 CREATE INDEX IF NOT EXISTS ledger_open ON ledger (number) WHERE envelope IS NOT NULL;
 CREATE INDEX IF NOT EXISTS ledger_expires ON ledger (expires);
 CREATE INDEX IF NOT EXISTS ledger_supersedes ON ledger (supersedes) WHERE supersedes IS NOT NULL;
+CREATE TABLE IF NOT EXISTS signed (
+    id   TEXT PRIMARY KEY,
+    kids TEXT NOT NULL                   -- the keys whose signatures held, with spaces between
+) WITHOUT ROWID;
 """
 """`envelope` is kept only while the order is open: what is open is exactly what has one."""
+
+SHOWING = ("board_show", "alert")
+"""The verbs whose orders end well while what they ordered is still to be seen."""
 
 _ORDER_OF_STATES = (
     OrderState.RECEIVED,
@@ -86,6 +94,16 @@ class Entry:
     changed_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Whose order it was, and which keys signed it."""
+
+    id: OrderId
+    issuer: Issuer
+    precedence: Precedence
+    kids: tuple[str, ...]
+
+
 _COLUMNS = (
     "id, issuer, verb, class, seq, expires, supersedes, in_group, envelope, state, reason_code,"
     " reason_text, result, boot, received_ns, received, deadline_ns, changed_ns"
@@ -106,7 +124,7 @@ def superseded(connection: sqlite3.Connection, order: OrderId, issuer: Issuer) -
     return found is not None
 
 
-def record(connection: sqlite3.Connection, entry: Entry) -> None:
+def record(connection: sqlite3.Connection, entry: Entry, kids: Sequence[str] = ()) -> None:
     """Write an order for the first time. An open one carries its envelope, a closed one does not."""
     assert (entry.envelope is None) == (entry.state in TERMINAL), "open orders keep their envelope"
     connection.execute(
@@ -132,6 +150,22 @@ def record(connection: sqlite3.Connection, entry: Entry) -> None:
             entry.changed_ns,
         ),
     )
+
+    if kids and entry.envelope is not None:
+        connection.execute("INSERT INTO signed VALUES (?, ?)", (entry.id, " ".join(kids)))
+
+
+def left_showing(connection: sqlite3.Connection) -> list[Signed]:
+    """The signed orders whose notices may still be shown."""
+    rows = connection.execute(
+        "SELECT ledger.id, issuer, class, kids FROM ledger JOIN signed USING (id)"
+        " WHERE state = ? AND verb IN (SELECT value FROM json_each(?))",
+        (OrderState.SUCCESSFUL, msgspec.json.encode(SHOWING).decode()),
+    )
+    return [
+        Signed(OrderId(ident), Issuer(issuer), Precedence(klass), tuple(kids.split()))
+        for ident, issuer, klass, kids in rows
+    ]
 
 
 def advance(
@@ -193,6 +227,7 @@ def purge(connection: sqlite3.Connection, *, expired_before: datetime) -> int:
     gone = connection.execute(
         "DELETE FROM ledger WHERE envelope IS NULL AND expires < ? AND received < ?", (limit, limit)
     )
+    connection.execute("DELETE FROM signed WHERE id NOT IN (SELECT id FROM ledger)")
     return gone.rowcount
 
 

@@ -22,7 +22,7 @@ from edge_agent.command.keys import Authority, Key, KeysDocument, public_bytes
 from edge_agent.command.messages import SOUNDING
 from edge_agent.command.signing import verify
 from edge_agent.errors import OrderRefused
-from edge_agent.model import Issuer, Reason, ReasonCode
+from edge_agent.model import Issuer, Precedence, Reason, ReasonCode
 
 LOCAL = timezone(timedelta(hours=7))
 """Viet Nam has one time zone and no summer time."""
@@ -44,6 +44,11 @@ class Proof:
 
     own: Held
     others: tuple[Held, ...] = ()
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """The keys' names."""
+        return (self.own.key.kid, *(held.key.kid for held in self.others))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +125,12 @@ class Ring:
             ReasonCode.REVOKED_KEY,
             f"The keys that signed the order ({kids}) are believed no more; sign a new one with a key in force.",
         )
+
+    def believes(self, kids: Sequence[str], issuer: str, precedence: Precedence) -> bool:
+        """Whether these keys, whose signatures held once, would still be enough."""
+        held = [self._held[kid] for kid in kids if kid in self._held and kid not in self._revoked]
+        own = any(one.authority.id == issuer for one in held)
+        return own and len(held) >= self.document.thresholds.of(precedence.wire)
 
     def may_begin(self, issuer: Issuer, verb: str, sight: Sight) -> Reason | None:
         """Why an order of this issuer may not begin now, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -72,12 +73,14 @@ class Scribe:
         *,
         tell: bool,
         seat: replay.Seat | None = None,
+        kids: Sequence[str] = (),
     ) -> tuple[Written, ledger.Entry]:
         """Journal an order that just came, unless its id is known; returns the entry that stands.
 
         What the transaction finds decides: a known id, then the replay window, then whose orders it
         takes the place of, then capacity. `tell` says whether a repetition is answered, too (they are
-        limited, so that nobody fills the outbox). Only an order that is written takes its seat.
+        limited, so that nobody fills the outbox). Only an order that is written takes its seat. `kids`
+        are the keys that signed it.
         """
         known = ledger.find(connection, entry.id)
         if known is not None:
@@ -97,7 +100,7 @@ class Scribe:
             entry = _among_others(connection, entry, busy=open_orders >= room.open_max)
         if seat is not None and replayed is None:
             replay.take(connection, seat)
-        ledger.record(connection, entry)
+        ledger.record(connection, entry, kids)
         self.tell(connection, entry)
         if entry.state in {OrderState.REJECTED, OrderState.SUPERSEDED}:
             self._log(connection, entry, AsRun(outcome=Outcome.REFUSED, reason=entry.reason))

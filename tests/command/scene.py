@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -119,6 +119,8 @@ class Room:
     begun: list[OrderId] = field(default_factory=list)
     """An entry each time an order sounded (or was done, for the verbs that do not sound)."""
     whole: list[OrderId] = field(default_factory=list)
+    withdrawn: list[OrderId] = field(default_factory=list)
+    """Orders whose notices were to be taken down."""
     lingers_s: float = 0.0
     """How long an order that was cut short takes to end."""
     fails: bool = False
@@ -162,6 +164,9 @@ class Room:
 
     async def cancel(self, order: OrderId) -> None:
         self._cut(order, Reason(ReasonCode.CANCELLED, "A stop covered this order."))
+
+    async def withdraw(self, orders: Collection[OrderId]) -> None:
+        self.withdrawn += orders
 
     async def wind_up(self) -> None:
         self.closing = True
