@@ -177,7 +177,9 @@ async def build(
         unsigned=settings.trust.takes_unsigned(real_lines=settings.hardware.gpio == "linux"),
     )
     await believed.open(keys)
-    desk = AlertDesk(settings=settings.alerts, clock=clock, trust=trust, database=database, router=router)
+    desk = AlertDesk(
+        settings=settings.alerts, clock=clock, trust=trust, database=database, keyring=believed, router=router
+    )
     messages = StoredMessages(
         messages=settings.alerts.messages,
         readiness=Readiness(store=store, fetcher=fetcher, levels=settings.level),

@@ -404,6 +404,7 @@ def _summed(
     result: dict[str, object] = {"withdrawn": taken} if taken else {}
     first = sound or board
     if first is None:
+        result = {"withdrawn": taken}
         if intent.verdict is None:
             return _done(now_ns, result)
         return replace(_refusal(intent.verdict), result=result)

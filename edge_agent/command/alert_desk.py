@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from edge_agent.command.alert_settings import AlertSettings
 from edge_agent.command.assessment import Advice, Heed, advise, turned_away
 from edge_agent.command.bulletins import Coming, Standing
 from edge_agent.command.cap import Alert
+from edge_agent.command.keyring import Keyring
 from edge_agent.model import (
     NS,
     AsRun,
@@ -58,6 +59,9 @@ class Junction(Protocol):
     async def cancel(self, order: OrderId) -> None:
         """End this order's part in any outlet, if it has one."""
 
+    async def withdraw(self, orders: Collection[OrderId]) -> None:
+        """Take down what these orders have left on the board."""
+
     async def wind_up(self) -> None:
         """End everything with INTERRUPTED: the agent is about to leave."""
 
@@ -72,12 +76,14 @@ class AlertDesk:
         clock: Clock,
         trust: ClockTrust,
         database: Database,
+        keyring: Keyring,
         router: Junction,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._trust = trust
         self._database = database
+        self._keyring = keyring
         self._router = router
 
     async def carry_out(self, intent: Intent) -> AsyncGenerator[Step, None]:
@@ -105,6 +111,10 @@ class AlertDesk:
         """As the router's."""
         await self._router.cancel(order)
 
+    async def withdraw(self, orders: Collection[OrderId]) -> None:
+        """As the router's."""
+        await self._router.withdraw(orders)
+
     async def wind_up(self) -> None:
         """As the router's."""
         await self._router.wind_up()
@@ -113,9 +123,9 @@ class AlertDesk:
 
     async def _judge(self, heed: Heed) -> Warn | Finished:
         """What is to be done, or how it has ended already."""
-        unknown = self._unknown_message(heed)
-        if unknown is not None:
-            return _refused(unknown)
+        wrong = self._beyond(heed) or self._unknown_message(heed)
+        if wrong is not None:
+            return _refused(wrong)
         if heed.alert is None:
             return self._stored_message(heed)
         reason = turned_away(heed.alert, self._settings)
@@ -141,6 +151,21 @@ class AlertDesk:
         if standing.withdraws:  # it says nothing itself, but what it takes back is over all the same
             return replace(self._withdrawal(heed, standing), verdict=verdict)
         return _refused(verdict)
+
+    def _beyond(self, heed: Heed) -> Reason | None:
+        """An authority whose areas are listed may only alert nodes that stand in one of them."""
+        ring = self._keyring.ring
+        authority = None if ring is None else ring.authority(heed.issuer)
+        if authority is None or not authority.areas:
+            return None
+        mine = {value.casefold() for values in self._settings.geocodes.values() for value in values}
+        if not mine.isdisjoint(area.casefold() for area in authority.areas):
+            return None
+        return Reason(
+            ReasonCode.OUT_OF_SCOPE,
+            f"{heed.issuer} may alert the areas {', '.join(authority.areas[:8])}; this node stands in none of them "
+            f"({', '.join(sorted(mine)) or 'alerts.geocodes is empty'}).",
+        )
 
     def _unknown_message(self, heed: Heed) -> Reason | None:
         if heed.message is None or heed.message in self._settings.messages:

@@ -248,7 +248,7 @@ def _plain(text: str) -> str:
 
 def _sentence(text: str) -> str:
     text = _plain(text)
-    return text if not text or text[-1] in ".!?…:;" else f"{text}."
+    return text if not text or text[-1] in ".!?…:;。！？" else f"{text}."
 
 
 def _cut(text: str) -> str:
