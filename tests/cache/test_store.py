@@ -84,6 +84,24 @@ def test_the_wrong_bytes_are_never_committed() -> None:
 # ---------------------------------------------------------------- quota and eviction
 
 
+def test_what_is_kept_for_ever_outlives_everything_and_a_start_that_must_make_room() -> None:
+    cellar = Cellar(quota_mib=16, reserve_mib=16, asset_max_mib=8)
+    message, programme = noise(5 * MIB, 1), noise(6 * MIB, 2)
+
+    async def main() -> None:
+        cellar.store.keep(digest_of(message))
+        await cellar.keep(message)
+        for seed in range(3, 8):
+            await cellar.keep(noise(5 * MIB, seed))
+        cellar.power_cut()
+        cellar.store.keep(digest_of(message))
+        await cellar.store.open()
+        await cellar.keep(programme)
+        assert await cellar.store.find(digest_of(message)) is not None
+
+    cellar.run(main())
+
+
 def test_the_least_recently_used_goes_first() -> None:
     cellar = Cellar(quota_mib=16, reserve_mib=16, asset_max_mib=8)
     old, middle, new, newest = (noise(5 * MIB, seed) for seed in range(4))
