@@ -97,9 +97,13 @@ class Rig:
             clock=self.clock,
             sound=self.card,
             amplifier=self.amplifier,
-            rules=rules,
+            rules=rules or self.house_rules(),
         )
         self._orders = 0
+
+    def house_rules(self) -> Rules | None:
+        """Who stands above it; a scene with rules of its own makes them here."""
+        return None
 
     def run(self, story: Callable[[], Awaitable[None]]) -> None:
         """Run a story while amplifier and channel live; then stop them as the agent does."""
