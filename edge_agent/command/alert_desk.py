@@ -104,8 +104,13 @@ class AlertDesk:
         async with aclosing(self._router.carry_out(intent)) as steps:
             async for step in steps:
                 if heed is not None and isinstance(step, Finished):
-                    await self._note_failure(heed, step)
-                yield step
+                    await self._note(heed, step)
+                try:
+                    yield step
+                except GeneratorExit:  # it may not go on (its hours, a full disk), and nothing was aired
+                    if heed is not None and not isinstance(step, Finished):
+                        await self._note_failure(heed)
+                    raise
 
     async def cancel(self, order: OrderId) -> None:
         """As the router's."""
@@ -265,10 +270,15 @@ class AlertDesk:
             title=heed.message,
         )
 
-    async def _note_failure(self, heed: Heed, finished: Finished) -> None:
-        """An alert of which nothing was heard or seen may be ordered again."""
+    async def _note(self, heed: Heed, finished: Finished) -> None:
+        """What came of it: an alert of which nothing was heard or seen has failed."""
         aired = finished.asrun.frames or finished.asrun.pages
-        if heed.alert is None or aired or finished.state is OrderState.INTERRUPTED:
+        if not aired and finished.state is not OrderState.INTERRUPTED:
+            await self._note_failure(heed)
+
+    async def _note_failure(self, heed: Heed) -> None:
+        """It may be ordered again."""
+        if heed.alert is None:
             return
         try:
             await self._database.run(lambda connection: bulletins.fail(connection, heed.id))
