@@ -151,10 +151,10 @@ class Console:
             spares_emergencies=asked.order is None and asked.klass is None,
         )
         results = [await self._done(intent) for intent in intents]
-        orders = [order for result in results for order in result["orders"]]
+        orders = dict.fromkeys(order for result in results for order in result["orders"])
         stands = any(stop.id == intents[-1].id for stop in self._guard.standing())
         return StopAnswer(
-            orders=orders, stop=intents[-1].id if stands else None, until=results[-1].get("until")
+            orders=tuple(orders), stop=intents[-1].id if stands else None, until=results[-1].get("until")
         )
 
     async def _release(self, asked: ReleaseRequest) -> ReleaseAnswer:
