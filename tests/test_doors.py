@@ -17,6 +17,7 @@ from hal.linux.sound import PortAudioCard
 from hal.ports import Hardware, LineSpec
 from hal.sim.gpio import VirtualLines
 from hal.sim.sound import VirtualCard
+from hal.sim.speech import VirtualSpeech
 
 pytestmark = pytest.mark.realtime
 
@@ -40,7 +41,8 @@ def test_hardware_sim_is_virtual_card_lines_and_a_sign_on_a_pty(tmp_path: Path) 
     assert isinstance(hardware.sound, VirtualCard)
     assert isinstance(hardware.lines, VirtualLines)
     assert isinstance(hardware.board, SerialDevice)
-    assert hardware.facts == {"sound": "sim", "gpio": "sim", "board": "sim", "clock": "sim"}
+    assert isinstance(hardware.speech, VirtualSpeech)
+    assert hardware.facts == dict.fromkeys(("sound", "speech", "gpio", "board", "clock"), "sim")
 
 
 def test_each_door_is_chosen_on_its_own(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
 from hal.sim.disk import VirtualDisk
 from hal.sim.loop import Counter
+from tests import alerts as cap_alerts
 from tests import signers
 
 ROOT = "pa/v1"
@@ -74,6 +75,7 @@ ARGS: dict[str, dict[str, Any]] = {
     "board_show": {"text": "Họp thôn 19h30"},
     "board_clear": {},
     "volume": {"volume": 40},
+    "alert": {"cap": cap_alerts.alert("lu-1", datetime(2026, 11, 23, tzinfo=UTC), cap_alerts.block())},
     "ping": {},
 }
 

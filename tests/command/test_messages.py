@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from edge_agent.command.assessment import Heed
 from edge_agent.command.messages import Timing, intent_of, read_ack, read_pending
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
@@ -18,6 +21,7 @@ from edge_agent.model import (
     Play,
     Precedence,
     ReasonCode,
+    Release,
     SetVolume,
     Stop,
     type_of_verb,
@@ -34,7 +38,8 @@ def made(verb: str, **args: Any) -> Intent:
 @pytest.mark.parametrize("verb", sorted(type_of_verb))
 def test_every_verb_makes_its_intent(verb: str) -> None:
     intent = made(verb, **ARGS[verb])
-    assert type(intent) is type_of_verb[verb]
+    judged_later = {"alert": Heed}  # the desk makes the Warn of it
+    assert type(intent) is judged_later.get(verb, type_of_verb[verb])
     assert (intent.id, intent.issuer, intent.deadline_ns) == (ident(1), "xa-vi-huong", TIMING.deadline_ns)
 
 
@@ -65,7 +70,71 @@ def test_a_stop_is_for_one_order_or_up_to_a_class_or_for_everything() -> None:
     ):
         stop = made("stop", **args)
         assert isinstance(stop, Stop)
-        assert (stop.target, stop.highest) == (target, highest)
+        assert (stop.target, stop.highest, stop.until_ns) == (target, highest, None)
+
+
+def test_a_stop_may_last_for_so_long_or_until_a_moment() -> None:
+    order = an_order(1, "stop", args={"class": "priority", "for_s": 600})
+    stop = intent_of(order, TIMING)
+    assert isinstance(stop, Stop)
+    assert (stop.highest, stop.until_ns) == (Precedence.PRIORITY, 605 * NS)
+    until = (order.issued_at + timedelta(hours=1)).isoformat()
+    asked = {"order": ident(2), "until": until}
+    by_issue = intent_of(an_order(1, "stop", args=asked), TIMING)
+    assert isinstance(by_issue, Stop)
+    assert (by_issue.target, by_issue.until_ns) == (ident(2), 3605 * NS), (
+        "without a date of our own, the issuer's"
+    )
+    dated = replace(TIMING, since=order.issued_at + timedelta(minutes=50))
+    late = intent_of(an_order(1, "stop", args=asked), dated)
+    assert isinstance(late, Stop)
+    assert late.until_ns == 605 * NS
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        ({"class": "routine", "until": "2026-11-24T00:00:00Z", "for_s": 5}, "not both"),
+        ({"class": "routine", "order": ident(2)}, "not both"),
+        ({"for_s": 5}, "says what it covers"),
+        ({"class": "routine", "for_s": 30 * 86400 + 1}, "for_s"),
+        ({"class": "routine", "for_s": -1}, "for_s"),
+        ({"class": "routine", "until": "2126-11-24T00:00:00Z"}, "30 days"),
+        ({"class": "routine", "until": "9999-12-31T23:59:59Z"}, "30 days"),
+        ({"class": "routine", "until": "2026-11-24T00:00:00"}, "until"),
+        ({"class": "routine", "until": "soon"}, "until"),
+    ],
+)
+def test_a_stop_that_lasts_is_bounded_and_says_what_it_covers(args: dict[str, Any], word: str) -> None:
+    with pytest.raises(OrderRefused, match=word) as refused:
+        made("stop", **args)
+    assert refused.value.code is ReasonCode.BAD_ARGS
+
+
+def test_a_release_is_for_one_stop_or_all() -> None:
+    one, everything = made("release", stop="button-1"), made("release")
+    assert isinstance(one, Release)
+    assert isinstance(everything, Release)
+    assert (one.target, everything.target) == ("button-1", None)
+
+
+def test_an_alert_is_a_cap_message_or_a_stored_one_or_both() -> None:
+    text = ARGS["alert"]["cap"]
+    both = made("alert", cap=text, message="lu-quet")
+    assert isinstance(both, Heed)
+    assert both.alert is not None
+    assert (both.message, both.since_ns) == ("lu-quet", TIMING.since_ns)
+    stored = made("alert", message="lu-quet")
+    assert isinstance(stored, Heed)
+    assert stored.alert is None
+    for args, says in (
+        ({}, "or both"),
+        ({"message": "../x"}, "stored message's name"),
+        ({"cap": "<a/>"}, "CAP 1.2"),
+    ):
+        with pytest.raises(OrderRefused) as caught:
+            made("alert", **args)
+        assert says in caught.value.text
 
 
 def test_a_notice_counts_from_when_it_was_accepted() -> None:
