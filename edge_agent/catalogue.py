@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from edge_agent.sentences import KEYS
+
 
 class Language(StrEnum):
     """What people read."""
@@ -381,6 +383,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{path} không phải khóa riêng dùng được: cần tệp PEM không có mật khẩu. Tạo khóa mới với tên khác bằng --key.",
         "{path} is no private key that can be used: a PEM file without a passphrase is needed. Make a new one of another name with --key.",
     ),
+    **KEYS,
     # ---- edge-agent stop, release, status
     "not_both": ("Không dùng {one} cùng với {other}.", "{one} and {other} do not go together."),
     "box_unreachable": (

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,6 +20,7 @@ import typer
 from edge_agent import catalogue, config
 from edge_agent.catalogue import Language
 from edge_agent.cli import speech
+from edge_agent.cli.keyfile import write_once
 from edge_agent.config.sections import NODE_NAME
 
 if TYPE_CHECKING:
@@ -102,22 +101,7 @@ def make_key(path: Path) -> None:
 
     pair = ec.generate_private_key(ec.SECP256R1())
     text = pair.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    stage = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    place = os.open(stage, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(place, "wb") as writer:
-            os.fchmod(place, 0o600)
-            writer.write(text)
-            writer.flush()
-            os.fsync(place)
-        os.link(stage, path)  # unlike a rename it never replaces
-    finally:
-        stage.unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_once(path, text, mode=0o600)
 
 
 def read_key(path: Path) -> CertificateIssuerPrivateKeyTypes:

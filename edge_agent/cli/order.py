@@ -3,6 +3,7 @@
 Exit codes: 0 published, or with --wait successful; 2 wrong usage; 3 not sent (broker unreachable or
 refusing); 4 with --wait: it ended otherwise than successful; 5 with --wait: no final state in time.
 With --group and --wait the states of every node that answers are printed until --wait-s is over.
+With --key FILE it is signed, and takes the next number of that key's counter (`edge_agent.cli.keyfile`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def register(app: typer.Typer) -> None:
     for name, arguments, text in (
         ("play", play, "Phát một tệp âm thanh / play a sound file."),
         ("stop", stop, "Dừng một lệnh, hoặc mọi lệnh đến một lớp / stop an order, or all up to a class."),
+        ("release", release, "Bỏ lệnh dừng / end a stop that lasts."),
+        ("alert", alert, "Phát cảnh báo CAP, hoặc tin khẩn có sẵn / cry a CAP alert, or a stored message."),
         ("board_show", board_show, "Hiện một thông báo / show a notice on the board."),
         ("board_clear", board_clear, "Gỡ thông báo / take notices down."),
         ("volume", volume, "Đặt âm lượng của nút / set the node's volume."),
@@ -91,11 +94,42 @@ def stop(
             metavar="CLASS", help="Dừng lớp này và thấp hơn / stop this class and lower (emergency = all)."
         ),
     ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option("--for", metavar="TIME", help="Giữ im trong bao lâu / and nothing of it for: 30m, 2h."),
+    ] = None,
 ) -> Args:
     """Arguments of `stop`."""
     if (order is None) == (below is None):
         raise speech.Usage("one_stop")
-    return {"order": order} if below is None else {"class": _precedence(below).wire}
+    args: Args = {"order": order} if below is None else {"class": _precedence(below).wire}
+    return args if last is None else args | {"for_s": int(_span(last).total_seconds())}
+
+
+def release(
+    *,
+    stop: Annotated[
+        str | None, typer.Option(metavar="ID", help="Chỉ lệnh dừng này / only this stop (all).")
+    ] = None,
+) -> Args:
+    """Arguments of `release`."""
+    return {} if stop is None else {"stop": stop}
+
+
+def alert(
+    *,
+    cap: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Bản tin CAP 1.2 (XML) / the CAP message.")
+    ] = None,
+    message: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Tin khẩn có sẵn trong nút / a message stored there.")
+    ] = None,
+) -> Args:
+    """Arguments of `alert`."""
+    if cap is None and message is None:
+        raise speech.Usage("cap_or_message")
+    args: Args = {} if message is None else {"message": message}
+    return args if cap is None else args | {"cap": _text_of(cap)}
 
 
 def board_show(
@@ -150,7 +184,19 @@ def address(
         typer.Option(min=0.1, help="Chờ nhiều nhất, giây / wait at most, s (node 3600, group 60)."),
     ] = None,
     root: Annotated[str, typer.Option(help="Gốc của topic / first part of every topic.")] = "pa/v1",
-    issuer: Annotated[str, typer.Option(help="Nơi ra lệnh / who issues the order.")] = "edge-agent-cli",
+    key: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Khóa ký lệnh; lặp lại được, khóa của nơi ra lệnh trước / sign with this key; repeatable, the issuer's first.",
+        ),
+    ] = None,
+    issuer: Annotated[
+        str | None, typer.Option(help="Nơi ra lệnh / who issues the order (whose the key is).")
+    ] = None,
+    nonce: Annotated[
+        str | None, typer.Option(help="Nonce của nút, khi nút chưa biết giờ / the nonce of the node's birth.")
+    ] = None,
     order_id: Annotated[
         str | None, typer.Option("--id", help="Mã lệnh có sẵn / an id of your own (ULID, UUID).")
     ] = None,
@@ -167,7 +213,7 @@ def address(
         Path | None, typer.Option(help="Chứng thư của bạn / your certificate (PEM).")
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help="Khóa riêng của bạn / your private key (PEM).")
+        Path | None, typer.Option(help="Khóa TLS của bạn / the private key of your certificate (PEM).")
     ] = None,
     lang: Annotated[Language | None, typer.Option(help="Ngôn ngữ / language.")] = None,
 ) -> posting.Address:
@@ -183,6 +229,8 @@ def address(
         group=group,
         root=root,
         issuer=issuer,
+        keys=tuple(key or ()),
+        nonce=nonce,
         username=username,
         password_file=password_file,
         ca_file=ca_file,
@@ -228,6 +276,14 @@ def _precedence(name: str) -> Precedence:
     if name not in {each.wire for each in Precedence}:
         raise speech.Usage("bad_class", name=name)
     return Precedence.from_wire(name)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise speech.Usage("file_unreadable", path=file, why=why) from None
 
 
 def _digest_of(file: Path) -> str:

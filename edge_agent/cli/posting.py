@@ -9,8 +9,8 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +19,11 @@ import msgspec
 
 from edge_agent import catalogue
 from edge_agent.catalogue import Language
-from edge_agent.cli import speech
+from edge_agent.cli import keyfile, speech
+from edge_agent.cli.keyfile import KeyFile
 from edge_agent.command.envelope import ID_PATTERN, Order, seal
 from edge_agent.command.messages import ARGS_OF_VERB
+from edge_agent.command.signing import Signer
 from edge_agent.command.topics import order_topic
 from edge_agent.model import TERMINAL, Issuer, OrderId, OrderState, Precedence
 from hal.errors import BrokerError, BrokerLost, BrokerRefused
@@ -37,6 +39,9 @@ WAIT_NODE_S: Final = 3600.0
 WAIT_GROUP_S: Final = 60.0
 LONGEST: Final = timedelta(days=30)
 
+UNSIGNED: Final = "edge-agent-cli"
+"""The issuer of orders that nobody signs."""
+
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -49,7 +54,8 @@ class Address:
     node: str | None
     group: str | None
     root: str
-    issuer: str
+    issuer: str | None
+    """None: whose the first key is."""
     username: str | None
     password_file: Path | None
     ca_file: Path | None
@@ -61,6 +67,9 @@ class Address:
     wait: bool
     wait_s: float | None
     language: Language
+    keys: tuple[Path, ...] = ()
+    """Private keys that sign it; the first is the issuer's."""
+    nonce: str | None = None
 
     @property
     def audience(self) -> str:
@@ -76,8 +85,9 @@ class Address:
 
 
 def post(verb: str, args: Mapping[str, Any], address: Address) -> int:
-    """Make the order, publish it, follow it if asked; returns the exit code. Raises speech.Usage."""
-    order = make(verb, args, address, SystemClock(always_synced=True).utc_now())
+    """Make the order, sign it, publish it, follow it if asked; returns the exit code. Raises speech.Usage."""
+    keys, now = _keys(address), SystemClock(always_synced=True).utc_now()
+    order = make(verb, args, replace(address, issuer=_issuer(address, keys)), now)
     try:
         broker = MqttBroker(
             address.broker,
@@ -89,8 +99,10 @@ def post(verb: str, args: Mapping[str, Any], address: Address) -> int:
         )
     except ValueError:
         raise speech.Usage("bad_broker_url", url=address.broker) from None
+    if keys:
+        order = replace(order, seq=_number(keys, now))
     try:
-        return asyncio.run(_Post(order, address).carry(broker))
+        return asyncio.run(_Post(order, address, [key.signer for key in keys]).carry(broker))
     except BrokerRefused as error:
         return _not_sent("broker_refused", address, error)
     except BrokerError as error:
@@ -108,7 +120,7 @@ def make(verb: str, args: Mapping[str, Any], address: Address, now: datetime) ->
     microseconds = (now - datetime.fromtimestamp(0, now.tzinfo)) // timedelta(microseconds=1)
     return Order(
         id=OrderId(address.id or ulid(now)),
-        issuer=Issuer(address.issuer),
+        issuer=Issuer(address.issuer or UNSIGNED),
         audience=(address.audience,),
         verb=verb,
         seq=microseconds,
@@ -116,6 +128,7 @@ def make(verb: str, args: Mapping[str, Any], address: Address, now: datetime) ->
         expires_at=now + address.expires,
         precedence=address.precedence,
         args=dict(args),
+        nonce=address.nonce,
     )
 
 
@@ -138,9 +151,10 @@ def duration(text: str) -> timedelta | None:
 class _Post:
     """One order on its way."""
 
-    def __init__(self, order: Order, address: Address) -> None:
+    def __init__(self, order: Order, address: Address, signers: Sequence[Signer]) -> None:
         self._order = order
         self._address = address
+        self._signers = signers
         self._last: dict[str, OrderState] = {}
         """The newest state by node."""
         self._printed: set[tuple[str, bytes]] = set()
@@ -155,7 +169,7 @@ class _Post:
             await session.publish(
                 Message(
                     topic=order_topic(address.root, verb=order.verb, node=address.node, group=address.group),
-                    payload=seal(order),
+                    payload=seal(order, signers=self._signers),
                     expiry_s=max(1, int(address.expires.total_seconds())),
                     correlation=order.id.encode(),
                     content_type="application/json",
@@ -204,6 +218,35 @@ class _Post:
         text = catalogue.say("no_answer", self._address.language, seconds=seconds, id=self._order.id)
         speech.complain(text)
         return NO_FINAL_STATE
+
+
+def _keys(address: Address) -> list[KeyFile]:
+    keys: list[KeyFile] = []
+    for path in address.keys:
+        try:
+            key = keyfile.read(path)
+        except OSError as error:
+            raise speech.Usage("file_unreadable", path=path, why=error.strerror or str(error)) from None
+        if key.signer.kid in {other.signer.kid for other in keys}:
+            raise speech.Usage("key_twice", name=key.signer.kid)
+        keys.append(key)
+    return keys
+
+
+def _issuer(address: Address, keys: Sequence[KeyFile]) -> str:
+    """Who issues the order: as asked, else whose the first key is."""
+    issuer = address.issuer or (keys[0].public.authority if keys else UNSIGNED)
+    if issuer is None:
+        raise speech.Usage("issuer_unknown", path=keys[0].path)
+    return issuer
+
+
+def _number(keys: Sequence[KeyFile], now: datetime) -> int:
+    try:
+        return keyfile.next_seq(keys, now)
+    except OSError as error:
+        facts = {"path": error.filename or keys[0].counter, "why": error.strerror or str(error)}
+        raise speech.Usage("keys_file", **facts) from None
 
 
 def _password(address: Address) -> str | None:

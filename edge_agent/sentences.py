@@ -1,0 +1,120 @@
+"""What `edge-agent keys` and a signing `edge-agent order` say to people: the catalogue's second sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KEYS: Final[Mapping[str, tuple[str, str]]] = {
+    "keys_made": (
+        "Đã tạo khóa riêng {key} (chỉ chủ tệp đọc được; cất kỹ, đừng gửi cho ai) và khóa công khai {pub}. Dấu vân tay:\n{fingerprint}",
+        "Made the private key {key} (for its owner's eyes only; lock it away, send it to nobody) and the public key {pub}. Fingerprint:\n{fingerprint}",
+    ),
+    "keys_key": (
+        "Khóa {name}, cơ quan {authority}.\nKhóa công khai: {pub}\nDấu vân tay: {fingerprint}",
+        "Key {name}, authority {authority}.\nPublic key: {pub}\nFingerprint: {fingerprint}",
+    ),
+    "keys_drafted": (
+        "Đã soạn {path}, phiên bản {version}. Đọc lại, rồi đem ký bằng khóa gốc ({roots}): edge-agent keys sign",
+        "Drafted {path}, version {version}. Read it, then have it signed by the roots ({roots}): edge-agent keys sign",
+    ),
+    "keys_signed": ("Đã ký {path}, phiên bản {version}.", "Signed {path}, version {version}."),
+    "keys_document": (
+        "Danh mục khóa, phiên bản {version}, lập {issued}. Số chữ ký cần cho mỗi lớp: {thresholds}.",
+        "Keys document, version {version}, issued {issued}. Signatures that an order needs: {thresholds}.",
+    ),
+    "keys_roots": ("Khóa gốc, cần {count} chữ ký: {roots}.", "Roots, {count} must sign: {roots}."),
+    "keys_authority": (
+        "{name} ({tier}): lệnh {verbs}; đến lớp {klass}; nhóm {groups}; giờ {hours}; địa bàn {areas}.",
+        "{name} ({tier}): may order {verbs}; up to class {klass}; groups {groups}; hours {hours}; areas {areas}.",
+    ),
+    "keys_all": ("tất cả", "all"),
+    "keys_line": (
+        "    {name}: {status}, từ {begin} đến {end}",
+        "    {name}: {status}, from {begin} to {end}",
+    ),
+    "keys_revoked": ("Đã thu hồi: {names}.", "Revoked: {names}."),
+    "keys_count": (
+        "Chữ ký của khóa gốc phiên bản {version}: {count}/{most} ({names}).",
+        "Signatures by the roots of version {version}: {count} of {most} ({names}).",
+    ),
+    "keys_complete": ("Đủ chữ ký: các nút sẽ nhận.", "Complete: nodes will take it."),
+    "keys_incomplete": (
+        "Chưa dùng được: thiếu chữ ký, hoặc không mới hơn bản đang dùng. Chưa nút nào nhận.",
+        "Not yet of use: signatures are lacking, or it is not newer than the one in force. No node takes it.",
+    ),
+    "keys_fault": ("Danh mục khóa sai ở {path}: {text}", "The keys document is wrong at {path}: {text}"),
+    "keys_file": (
+        "Không đọc hoặc ghi được {path} ({why}).",
+        "{path} cannot be read or written ({why}).",
+    ),
+    "bad_kid": (
+        "Tên khóa {name} không đúng dạng: 2-64 ký tự a-z 0-9 . _ -",
+        "The key's name {name} does not have the right form: 2-64 of a-z 0-9 . _ -",
+    ),
+    "file_exists": (
+        "Đã có {path}; không ghi đè. Chọn tên khác.",
+        "{path} is there already and is never written over. Choose another name.",
+    ),
+    "no_signing_key": (
+        "{path} không phải khóa ký Ed25519 dùng được (PEM, không mật khẩu). Tạo khóa bằng edge-agent keys.",
+        "{path} is no Ed25519 key that can be used (PEM, no passphrase). Make one with edge-agent keys.",
+    ),
+    "key_mismatch": (
+        "{path} và {beside} không phải một cặp. Đặt đúng tệp công khai bên cạnh khóa riêng.",
+        "{path} and {beside} are not a pair. Put the right public file beside the private key.",
+    ),
+    "no_public_key": (
+        "{path} không phải khóa công khai (JSON có kid và pub).",
+        "{path} is no public key (JSON with kid and pub).",
+    ),
+    "seq_unreadable": (
+        "Bộ đếm {path} bị hỏng. Xóa tệp ấy: bộ đếm mới sẽ bắt đầu từ giờ hiện tại, cao hơn mọi số đã dùng.",
+        "The counter {path} is damaged. Remove it: a new one begins with the time of day, above every number used.",
+    ),
+    "issuer_unknown": (
+        "Không biết khóa {path} là của cơ quan nào. Thêm --issuer.",
+        "It is not known whose key {path} is. Give --issuer.",
+    ),
+    "cap_or_message": ("Cần --cap TỆP hoặc --message TÊN.", "Give --cap FILE or --message NAME."),
+    "key_twice": ("Khóa {name} được nêu hai lần.", "The key {name} was given twice."),
+    "authority_known": (
+        "Cơ quan {name} đã có trong danh mục; quyền của nó chỉ sửa được trong bản nháp.",
+        "The authority {name} is in the document; edit the draft to change its rights.",
+    ),
+    "authority_new": (
+        "Cơ quan {name} chưa có trong danh mục: cần --verb và --max-class.",
+        "The authority {name} is new to the document: give --verb and --max-class.",
+    ),
+    "whose_key": (
+        "{path} không ghi là khóa của cơ quan nào. Thêm --id.",
+        "{path} does not say whose key it is. Give --id.",
+    ),
+    "roots_or_from": (
+        "Cần đúng một trong --root (danh mục mới) và --from (danh mục đã có).",
+        "Give exactly one of --root (a first document) and --from (go on from one).",
+    ),
+    "root_not_kept": (
+        "{name} là khóa gốc: thay là bỏ khóa cũ, không dùng --keep.",
+        "{name} is a root: the old one leaves, so --keep cannot be used.",
+    ),
+    "root_needed": (
+        "Bỏ khóa gốc {name} thì không còn đủ khóa gốc để ký. Dùng rotate để thay.",
+        "Without the root {name} there are not enough roots left to sign. Use rotate to replace it.",
+    ),
+    "no_root": (
+        "{name} không phải khóa gốc của danh mục này. Nếu là khóa gốc của bản trước, thêm --previous.",
+        "{name} is no root of this document. If it is one of the version before, give --previous.",
+    ),
+    "no_such_kid": ("Danh mục không có khóa {name}.", "The document has no key {name}."),
+    "bad_verb": ("Không có lệnh {name}. Có: {known}.", "There is no verb {name}. There are: {known}."),
+    "bad_hours": (
+        "Giờ {text} không đúng dạng. Ví dụ: 05:00-21:30",
+        "The hours {text} do not have the right form. Example: 05:00-21:30",
+    ),
+    "bad_threshold": (
+        "{text} không đúng dạng. Ví dụ: emergency=2",
+        "{text} does not have the right form. Example: emergency=2",
+    ),
+}
+"""Vietnamese, English."""
