@@ -24,6 +24,7 @@ from edge_agent.model import (
     Play,
     Precedence,
     ReasonCode,
+    Release,
     SetVolume,
     Stop,
     Waiting,
@@ -374,5 +375,57 @@ def test_a_ping_is_answered_with_the_nodes_facts() -> None:
         finished = await end_of(router, junction.intent(Ping))
         assert finished.result["pong"] is True
         assert finished.result["agent"] == "0.1.0"
+
+    junction.play(story)
+
+
+# ---------------------------------------------------------------- stops that last
+
+
+def test_a_stop_that_lasts_refuses_before_anything_is_fetched_and_leaves_the_board_alone() -> None:
+    junction = Junction()
+
+    async def story(router: Router) -> None:
+        until_ns = junction.clock.monotonic_ns() + 600 * NS
+        stop = junction.intent(Stop, 1, highest=Precedence.PRIORITY, until_ns=until_ns)
+        stopped = await end_of(router, stop)
+        assert stopped.result["until"] == "2026-11-23T00:10:00+00:00"
+        refused = await end_of(router, junction.intent(Play, 2))
+        assert (reason_of(refused), refused.asrun.outcome) == (ReasonCode.MUTED, Outcome.REFUSED)
+        assert not junction.web.requests
+        assert (await end_of(router, junction.intent(BoardShow, 3))).state is OrderState.SUCCESSFUL
+        released = await end_of(router, junction.intent(Release, 4, target=stop.id))
+        assert released.result == {"released": [stop.id]}
+        assert (await end_of(router, junction.intent(Play, 5))).state is OrderState.SUCCESSFUL
+
+    junction.play(story)
+
+
+def test_a_stop_that_lasts_reaches_what_is_being_fetched() -> None:
+    junction = Junction()
+    junction.web.put(URL, BULLETIN, drip_bytes_per_s=1000)
+
+    async def story(router: Router) -> None:
+        fetching = asyncio.create_task(end_of(router, junction.intent(Play, 1)))
+        await asyncio.sleep(1)
+        until_ns = junction.clock.monotonic_ns() + 600 * NS
+        stopped = await end_of(
+            router, junction.intent(Stop, 2, highest=Precedence.ROUTINE, until_ns=until_ns)
+        )
+        assert stopped.result["orders"] == ["order-1"]
+        assert reason_of(await fetching) is ReasonCode.CANCELLED
+
+    junction.play(story)
+
+
+def test_a_stop_that_cannot_be_kept_holds_and_says_so() -> None:
+    junction = Junction()
+
+    async def story(router: Router) -> None:
+        until_ns = junction.clock.monotonic_ns() + 600 * NS
+        junction.database.fail("full")
+        stopped = await end_of(router, junction.intent(Stop, 1, until_ns=until_ns))
+        assert (stopped.state, reason_of(stopped)) == (OrderState.FAILED, ReasonCode.NO_SPACE)
+        assert reason_of(await end_of(router, junction.intent(Play, 2))) is ReasonCode.MUTED
 
     junction.play(story)

@@ -288,6 +288,24 @@ def test_bounds_that_depend_on_another_key() -> None:
     assert facts(problem) == ("above_other", "playout.volume", 8)
 
 
+def test_an_emergency_may_always_do_what_the_rest_may() -> None:
+    text = (
+        LEAST + '[governor]\nturn_max_s = 3600\nemergency_minutes_a_day = 60\nquiet_hours = ["22:00-05:00"]\n'
+    )
+    assert sorted(facts(problem) for problem in problems_of(text)) == [
+        ("above_other", "governor.minutes_a_day", 7),
+        ("above_other", "governor.turn_max_s", 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hours", "code"), [("25:00-05:00", "bad_form"), ("9:00-10:00", "bad_form"), ("12:00-12:00", "no_span")]
+)
+def test_quiet_hours_are_two_different_times(hours: str, code: str) -> None:
+    (problem,) = problems_of(LEAST + f'[governor]\nquiet_hours = ["21:30-05:00", "{hours}"]\n')
+    assert facts(problem) == (code, "governor.quiet_hours[1]", 8)
+
+
 def test_contradictions_and_bad_values_come_together() -> None:
     text = LEAST + "[playout]\nvolume = 90\nvolume_max = 80\n[log]\nlevel = 3\n"
     assert [p.code for p in problems_of(text)] == ["above_other", "bad_choice"]

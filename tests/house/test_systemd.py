@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli import carry_out
+from edge_agent.local.settings import RUNTIME
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 UNITS = ("edge-agent.service", "edge-agent-silence.service")
@@ -115,6 +116,14 @@ def test_the_daemon_reaches_its_hardware_and_nothing_else() -> None:
         f"char-{device} rw" for device in ("alsa", "gpiochip", "ttyAMA", "ttyS", "ttyUSB", "ttyACM")
     }
     assert settings("edge-agent-silence.service")["DeviceAllow"] == ["char-gpiochip rw"]
+
+
+def test_the_box_is_open_to_its_group_only() -> None:
+    """The control socket (0660) lies in a directory that only the daemon's own group may enter."""
+    found = settings("edge-agent.service")
+    assert RUNTIME.parent == Path("/run", found["RuntimeDirectory"][0])
+    assert (found["RuntimeDirectoryMode"], found["Group"]) == (["0750"], ["edge-agent"])
+    assert "AF_UNIX" in found["RestrictAddressFamilies"][0]
 
 
 def test_silence_comes_first_at_boot() -> None:

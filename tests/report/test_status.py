@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_agent.clocktrust import ClockSettings, ClockTrust
-from edge_agent.report.status import Caps, Status, Vitals, read_vitals
+from edge_agent.report.status import Caps, Muted, Status, Vitals, read_vitals
 from hal.errors import BrokerLost
 from hal.ports import Message
 from hal.sim.disk import VirtualDisk
@@ -145,6 +145,50 @@ def test_a_broker_that_refuses_health_is_not_a_reason_to_stop_but_a_lost_one_is(
 
     office.run(main())
     assert len(session.tried) == 4
+
+
+class Stops:
+    """Stands for the guard: says what is muted."""
+
+    def __init__(self) -> None:
+        self.muted: tuple[Muted, ...] = ()
+        self._changed = asyncio.Event()
+
+    def notes(self) -> tuple[Muted, ...]:
+        return self.muted
+
+    async def changed(self, since: tuple[Muted, ...]) -> tuple[Muted, ...]:
+        while self.muted == since:
+            await self._changed.wait()
+        return self.muted
+
+    def say(self, *muted: Muted) -> None:
+        self.muted = muted
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def test_the_state_is_told_again_whenever_other_stops_stand() -> None:
+    office = Office(health_period_s=300)
+    stop = Muted(stop="s-1", issuer="xa", order=None, klass="priority", until="2026-11-23T01:00:00.000Z")
+    stops, session = Stops(), CommandedSession()
+    office.status._muting = stops
+
+    async def main() -> None:
+        office.status.birth(session="s1", nonce="n1", have={}, last={})
+        living = asyncio.create_task(lasting(office, session, 250))
+        for muted in ((stop,), (stop,), ()):
+            await asyncio.sleep(50)
+            stops.say(*muted)
+        await living
+
+    office.run(main())
+    told = [(message.topic, message.retain, content(message)) for message in session.messages]
+    assert [topic for topic, _, _ in told] == ["pa/v1/thon-3/up/health", *["pa/v1/thon-3/up/state"] * 2]
+    assert [(state["muted"], state["nonce"]) for _, retain, state in told if retain] == [
+        ([{"stop": "s-1", "issuer": "xa", "order": None, "class": "priority", "until": stop.until}], "n1"),
+        ([], "n1"),
+    ]
 
 
 def test_the_real_vitals_can_be_read() -> None:

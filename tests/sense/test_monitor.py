@@ -13,17 +13,22 @@ import pytest
 from edge_agent import kept
 from edge_agent.clocktrust import ClockSettings, ClockTrust
 from edge_agent.model import (
+    NS,
     AsRun,
     Executing,
     Finished,
     Intent,
+    Issuer,
     NodeId,
+    OrderId,
     OrderState,
     Outcome,
     Precedence,
     Step,
     Stop,
 )
+from edge_agent.playout.guard import Guard
+from edge_agent.playout.settings import GovernorSettings
 from edge_agent.playout.silent import SilentChannel
 from edge_agent.report import outbox, status
 from edge_agent.report.outbox import Outbox
@@ -64,7 +69,7 @@ class Board:
 class Box:
     """A box with all inputs and a light, in virtual time."""
 
-    def __init__(self, counter: Counter) -> None:
+    def __init__(self, counter: Counter, **sense: Any) -> None:
         self.clock = VirtualClock(counter)
         self.lines = VirtualLines(self.clock)
         self.junction = Junction()
@@ -76,12 +81,14 @@ class Box:
             database=database, outbox=shelf, clock=self.clock, root="pa/v1", node=NodeId("thon-1")
         )
         self.trust = ClockTrust(settings=ClockSettings(), clock=self.clock, database=database)
+        self.guard = Guard(settings=GovernorSettings(), clock=self.clock, trust=self.trust, database=database)
         self.conditions = Conditions(
             alerts=self.alerts,
             trust=self.trust,
             disk=self.disk,
             reserve_mib=256,
             presenter=cast("Any", self.board),
+            guard=self.guard,
         )
         inputs = {
             "stop": InputLineSettings(meaning=Meaning.STOP_BUTTON, offset=23),
@@ -91,7 +98,7 @@ class Box:
         }
         self.lines.set_input("mains", active=True)
         self.monitor = Monitor(
-            settings=SenseSettings(inputs=inputs, status_led=StatusLightSettings(offset=22)),
+            settings=SenseSettings(inputs=inputs, status_led=StatusLightSettings(offset=22), **sense),
             clock=self.clock,
             lines=self.lines,
             router=cast("Router", self.junction),
@@ -102,10 +109,10 @@ class Box:
         )
 
 
-def in_a_box(story: Callable[[Box], Awaitable[None]]) -> Box:
+def in_a_box(story: Callable[[Box], Awaitable[None]], **sense: Any) -> Box:
     """Let a story happen to a box that is alive, and end it."""
     counter = Counter()
-    box = Box(counter)
+    box = Box(counter, **sense)
 
     async def main() -> None:
         life = asyncio.create_task(box.monitor.life(), name="monitor")
@@ -122,11 +129,21 @@ def test_the_stop_button_stops_everything_at_once() -> None:
     async def story(box: Box) -> None:
         await box.lines.press("stop", held_s=0.3)
 
-    asked = in_a_box(story).junction.asked
-    assert len(asked) == 1
-    assert isinstance(asked[0], Stop)
-    assert asked[0].target is None
-    assert asked[0].highest is Precedence.EMERGENCY
+    at_once, lasting = in_a_box(story).junction.asked
+    assert isinstance(at_once, Stop)
+    assert (at_once.target, at_once.highest, at_once.until_ns) == (None, Precedence.EMERGENCY, None)
+    assert isinstance(lasting, Stop)
+    assert (lasting.target, lasting.highest) == (None, Precedence.PRIORITY)
+    assert lasting.until_ns == lasting.deadline_ns - 5 * NS + 600 * NS
+
+
+def test_a_button_that_is_told_so_stops_only_once() -> None:
+    async def story(box: Box) -> None:
+        await box.lines.press("stop", held_s=0.3)
+
+    (asked,) = in_a_box(story, button_stop_s=0).junction.asked
+    assert isinstance(asked, Stop)
+    assert (asked.highest, asked.until_ns) == (Precedence.EMERGENCY, None)
 
 
 def test_a_bouncing_button_stops_once() -> None:
@@ -137,7 +154,7 @@ def test_a_bouncing_button_stops_once() -> None:
         await box.lines.press("stop", held_s=0.3)
         await asyncio.sleep(1)
 
-    assert len(in_a_box(story).junction.asked) == 1
+    assert len(in_a_box(story, button_stop_s=0).junction.asked) == 1
 
 
 def test_a_spark_on_the_line_is_no_button() -> None:
@@ -203,7 +220,7 @@ def test_a_broken_input_is_asked_again_and_does_not_take_the_others_along() -> N
         await asyncio.sleep(1)
         assert "tamper" in box.alerts.standing
 
-    assert len(in_a_box(story).junction.asked) == 1
+    assert len(in_a_box(story, button_stop_s=0).junction.asked) == 1
 
 
 def test_the_clock_the_disk_and_the_board_become_alerts_and_are_solved() -> None:
@@ -243,5 +260,23 @@ def test_a_steady_light_costs_no_change_of_its_line() -> None:
         before = len(box.lines.changes("status_led"))
         await asyncio.sleep(600)
         assert len(box.lines.changes("status_led")) == before
+
+    in_a_box(story)
+
+
+def test_a_village_in_which_no_emergency_would_be_heard_is_an_alert() -> None:
+    async def story(box: Box) -> None:
+        now_ns = box.clock.monotonic_ns()
+        for highest, for_s in ((Precedence.PRIORITY, 7200), (Precedence.EMERGENCY, 3600)):
+            stop = Stop(
+                id=OrderId(f"stop-{highest}"), issuer=Issuer("xa"), precedence=Precedence.ROUTINE, deadline_ns=0,
+                highest=highest, until_ns=now_ns + for_s * NS,
+            )  # fmt: skip
+            assert "emergency_muted" not in box.alerts.standing
+            box.guard.mute(stop)
+            await asyncio.sleep(LOOK_EVERY_S + 1)
+        assert "emergency_muted" in box.alerts.standing
+        await asyncio.sleep(3600)
+        assert "emergency_muted" not in box.alerts.standing
 
     in_a_box(story)
