@@ -33,7 +33,7 @@ imports run in the same direction, top to bottom, and results return as the valu
 
     hal/            ports errors inflow
     hal/linux/      clock disk database sound speech portaudio gpio serial datagram broker mqtt tls web control supervisor
-    hal/sim/        world node loop clock disk database supervisor control network broker link sound speech heard gpio record
+    hal/sim/        world node loop clock disk database supervisor control network broker topic_filter link sound speech heard gpio record
                     sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->

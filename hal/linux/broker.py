@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from hal.errors import BrokerUnreachable
@@ -23,8 +24,10 @@ class MqttBroker:
     """A broker at `mqtt://host:port` or, over TLS, `mqtts://host:port`.
 
     `ca_file` is who may vouch for the broker (None: the system's authorities); `cert_file` and
-    `key_file` are the node's own certificate; they are read for each connection, so a renewed one
-    counts from the next. A URL never carries a password: it would be logged.
+    `key_file` are the node's own certificate. A URL never carries a password: it would be logged. It
+    is given, or stands in `password_file`, which like the others is read for each connection: a file
+    that is missing is no reason not to play, and one that is put right needs no new start. With a
+    password and no `username` the client id is the user.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class MqttBroker:
         *,
         username: str | None = None,
         password: str | None = None,
+        password_file: str | None = None,
         ca_file: str | None = None,
         cert_file: str | None = None,
         key_file: str | None = None,
@@ -49,7 +53,7 @@ class MqttBroker:
         self._port = parts.port or _PORTS[parts.scheme]
         self._tls = parts.scheme == "mqtts"
         self._files = TlsFiles(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
-        self._username, self._password = username, password
+        self._username, self._password, self._password_file = username, password, password_file
         self._connect_timeout_s = connect_timeout_s
         self._close_timeout_s = close_timeout_s
         self._max_packet_bytes = max_packet_bytes
@@ -61,13 +65,14 @@ class MqttBroker:
         from hal.linux.mqtt import MqttSession
 
         assert connect.keepalive_s > 0, "without a keepalive a half-open connection is never noticed"
+        password = await asyncio.to_thread(self._read_password)
         sock = await self._socket(connect)
         try:
             session = MqttSession(
                 connect=connect,
                 sock=sock,
-                username=self._username,
-                password=self._password,
+                username=self._username or (connect.client_id if password else None),
+                password=password,
                 max_packet_bytes=self._max_packet_bytes,
             )
         except BaseException:
@@ -81,6 +86,16 @@ class MqttBroker:
             await session.drop()
             raise
         await session.close(timeout_s=self._close_timeout_s)
+
+    def _read_password(self) -> str | None:
+        if self._password_file is None:
+            return self._password
+        try:
+            return Path(self._password_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            text = f"The password file {self._password_file} cannot be read ({why}); put it right, or broker.password_file."
+            raise BrokerUnreachable(text) from None
 
     async def _socket(self, connect: Connect) -> socket.socket:
         where = f"{self._host}:{self._port}"

@@ -20,23 +20,11 @@ from typing import Literal
 from hal.errors import BrokerRefused, BrokerUnreachable
 from hal.ports import BrokerSession, Clock, Connect, Delivery, Message
 from hal.sim.link import Certificate, Link, VirtualSession
+from hal.sim.topic_filter import matches
 
 _NS = 1_000_000_000
 
 Network = Literal["whole", "lost", "silent"]
-
-
-def matches(pattern: str, topic: str) -> bool:
-    """Whether an MQTT topic filter covers a topic (MQTT 5, 4.7)."""
-    wanted, levels = pattern.split("/"), topic.split("/")
-    if topic.startswith("$") and wanted[0] in ("+", "#"):
-        return False
-    for index, level in enumerate(wanted):
-        if level == "#":
-            return True
-        if index >= len(levels) or level not in ("+", levels[index]):
-            return False
-    return len(wanted) == len(levels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

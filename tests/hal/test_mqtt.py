@@ -1,12 +1,10 @@
-"""The real MQTT driver against hostile brokers, passwords, and time itself (TLS: test_tls.py)."""
+"""The real MQTT driver against hostile brokers, and passwords. (TLS: test_tls.py.)"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -15,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from hal.errors import BrokerError, BrokerLost, BrokerRefused, BrokerUnreachable
+from hal.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from hal.linux.broker import MqttBroker
 from hal.ports import BrokerSession, Connect, Message
 from tests.conftest import MosquittoMaker
-from tests.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.realtime
 
 NODE = Connect(client_id="node", keepalive_s=1)
+PATIENT = Connect(client_id="node", keepalive_s=30)
+"""For what may take a loaded machine longer than two keepalives."""
 CONNACK = bytes.fromhex("20 03 00 00 00")
 
 
@@ -82,6 +81,12 @@ async def until_lost(session: BrokerSession, *, match: str) -> list[bytes]:
     with pytest.raises(BrokerLost, match=match):
         await take_all()
     return payloads
+
+
+async def received(session: BrokerSession, size: int) -> None:
+    """Wait until so many bytes have come: the driver tells nobody what it drops."""
+    while session.traffic()[1] < size:  # noqa: ASYNC110 - it tells nobody what it reads either
+        await asyncio.sleep(0.01)
 
 
 def publish_packet(number: int, *, qos: int = 1, topic: bytes = b"t") -> bytes:
@@ -195,10 +200,9 @@ def test_a_flood_at_qos_0_is_dropped_and_memory_stays_bounded() -> None:
     async def main() -> None:
         async with (
             scripted(saying(CONNACK, flood, publish_packet(7))) as broker,
-            broker.session(NODE) as session,
+            broker.session(PATIENT) as session,
         ):
-            while session.traffic()[1] < len(CONNACK + flood + publish_packet(7)):  # noqa: ASYNC110 - the driver tells nobody what it drops
-                await asyncio.sleep(0.01)
+            await received(session, len(CONNACK + flood + publish_packet(7)))
             got = []
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.1):
@@ -212,8 +216,8 @@ def test_a_flood_at_qos_0_is_dropped_and_memory_stays_bounded() -> None:
 def test_what_a_broker_sends_beyond_all_measure_is_left_for_the_next_connection() -> None:
     async def main() -> None:
         flood = b"".join(publish_packet(number) for number in range(1, 3001))
-        async with scripted(saying(CONNACK, flood)) as broker, broker.session(NODE) as session:
-            await asyncio.sleep(0.2)
+        async with scripted(saying(CONNACK, flood)) as broker, broker.session(PATIENT) as session:
+            await received(session, len(b"".join(publish_packet(number) for number in range(1, 2100))))
             held = [int(payload) for payload in await until_lost(session, match="comes again")]
             assert held == list(range(1, 2049)), "in order, with no hole, and the rest unacknowledged"
 
@@ -229,8 +233,8 @@ def test_large_messages_that_wait_are_bounded_too() -> None:
                 writer.write(b"\x32\xc0\x9a\x0c" + body)
                 await writer.drain()
 
-        async with scripted(talk) as broker, broker.session(NODE) as session:
-            await asyncio.sleep(0.5)
+        async with scripted(talk) as broker, broker.session(PATIENT) as session:
+            await received(session, (8 << 20) + 400_000)
             held = [len(payload) for payload in await until_lost(session, match="comes again")]
             assert 8_000_000 < sum(held) <= 8 << 20
 
@@ -336,6 +340,26 @@ def test_a_url_is_checked_and_carries_no_password() -> None:
     assert "bi-mat" not in str(wrong.value)
 
 
+def test_a_password_file_is_read_for_each_connection(make_mosquitto: MosquittoMaker, tmp_path: Path) -> None:
+    url = make_mosquitto(accounts={"node": "bi-mat"}).url
+    file = tmp_path / "password"
+    broker = MqttBroker(url, password_file=str(file))
+
+    async def main() -> None:
+        with pytest.raises(BrokerUnreachable, match=r"password .* cannot be read \(No such file"):
+            async with broker.session(NODE):
+                raise AssertionError
+        file.write_bytes(b"\xff\xfe")
+        with pytest.raises(BrokerUnreachable, match="not UTF-8"):
+            async with broker.session(NODE):
+                raise AssertionError
+        file.write_text("bi-mat\n")
+        async with broker.session(NODE) as session:
+            await session.subscribe("t/#")
+
+    run(main)
+
+
 def test_passwords_open_the_door_and_are_told_to_nobody(
     make_mosquitto: MosquittoMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -364,92 +388,5 @@ def test_tls_to_a_mute_server_is_given_up_in_time() -> None:
             with pytest.raises(BrokerUnreachable, match="within"):
                 async with mute.session(NODE):
                     raise AssertionError
-
-    run(main)
-
-
-# ---------------------------------------------------------------- time and leaks
-
-
-def test_a_message_passes_in_milliseconds(mosquitto: Mosquitto) -> None:
-    async def main() -> None:
-        broker = MqttBroker(mosquitto.url)
-        async with (
-            broker.session(NODE) as node,
-            broker.session(Connect(client_id="server", clean_start=True)) as server,
-        ):
-            await server.subscribe("t")
-            puback_s, arrival_s = [], []
-            for _ in range(100):
-                began_s = time.perf_counter()
-                await node.publish(Message(topic="t", payload=bytes(500)))
-                puback_s.append(time.perf_counter() - began_s)
-                server.acknowledge(await server.receive())
-                arrival_s.append(time.perf_counter() - began_s)
-        # Fractions of a millisecond; 100 would mean that something waits for a timer.
-        assert statistics.median(puback_s) < 0.02
-        assert statistics.median(arrival_s) < 0.02
-
-    run(main)
-
-
-def test_nothing_is_left_open_or_running(mosquitto: Mosquitto) -> None:
-    descriptors = Path("/proc/self/fd")
-    if not descriptors.exists():
-        pytest.skip("no /proc here: open descriptors cannot be counted")
-
-    def count() -> int:
-        gc.collect()
-        return len(list(descriptors.iterdir()))
-
-    async def crash(session: BrokerSession) -> None:
-        await session.publish(Message(topic="t", payload=b"1"))
-        raise ZeroDivisionError
-
-    async def main() -> None:
-        broker = MqttBroker(mosquitto.url)
-
-        async def lives() -> None:
-            async with broker.session(NODE) as session:
-                await session.publish(Message(topic="t", payload=b"1"))
-            with contextlib.suppress(ZeroDivisionError):
-                async with broker.session(NODE) as session:
-                    await crash(session)
-            for pause_s in (0.0, 0.001, 0.002):
-                task = asyncio.ensure_future(session_until_lost(broker))
-                await asyncio.sleep(pause_s)
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-            with contextlib.suppress(BrokerError):
-                async with MqttBroker("mqtt://127.0.0.1:1").session(NODE):
-                    pass
-
-        await lives()
-        before = count()
-        for _ in range(10):
-            await lives()
-        assert count() <= before
-        assert len(asyncio.all_tasks()) == 1
-
-    run(main)
-
-
-def test_a_broker_killed_and_started_again_is_found_again(make_mosquitto: MosquittoMaker) -> None:
-    mosquitto = make_mosquitto(persistence=True)
-
-    async def main() -> None:
-        broker = MqttBroker(mosquitto.url)
-        async with broker.session(NODE) as session:
-            await session.subscribe("t")
-        mosquitto.stop()
-        mosquitto.start()
-        async with broker.session(NODE) as session:
-            assert session.session_present, "this one keeps its sessions"
-            mosquitto.kill()
-            with pytest.raises(BrokerLost):
-                await session.receive()
-        mosquitto.start()
-        async with broker.session(NODE) as session:
-            await session.publish(Message(topic="t", payload=b"1"))
 
     run(main)

@@ -11,9 +11,10 @@ import pytest
 
 from hal.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from hal.ports import BrokerSession, Connect, Delivery, Message
-from hal.sim.broker import VirtualBroker, matches
+from hal.sim.broker import VirtualBroker
 from hal.sim.clock import VirtualClock
 from hal.sim.loop import Counter, run
+from hal.sim.topic_filter import matches
 
 NODE = Connect(client_id="node", will=Message(topic="t/state", payload=b"lost", retain=True))
 
