@@ -209,6 +209,7 @@ class Inbox:
                     "The broker refuses a topic; see its ACL. topic=%s error=%s", message.topic, error
                 )
         if not session.session_present:
+            await self._keyring.renew()
             await self._alerts.renew()
 
     async def _serve(self, session: BrokerSession, execution: Execution, token: str) -> None:

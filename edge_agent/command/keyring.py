@@ -146,6 +146,12 @@ class Keyring:
         logger.info("New keys are in force. version=%d from=%d", version, held)
         return Result(status="applied", news=True)
 
+    async def renew(self) -> None:
+        """Report once more: the broker did not remember us, perhaps nothing at all. Raises DatabaseError, DiskError."""
+        if self._current is not None:
+            said = self._told or self._reported(self._current, Result(status="applied"), ())
+            await self._put(said)
+
     async def look(self, sight: Sight) -> None:
         """Say by an alert which keys are about to expire; what is not known today is not said."""
         await self._tell_if_none()
@@ -218,13 +224,16 @@ class Keyring:
             opened, result, faults or ((Fault("$.version", result.text),) if result.text else ())
         )
         if said != self._told:
-            await self._database.run(
-                lambda connection: shelf.put(
-                    connection, topic=self._topic, payload=said, kind="alert", retain=True
-                )
-            )
-            self._told = said
+            await self._put(said)
         return result
+
+    async def _put(self, said: bytes) -> None:
+        await self._database.run(
+            lambda connection: shelf.put(
+                connection, topic=self._topic, payload=said, kind="alert", retain=True
+            )
+        )
+        self._told = said
 
     def _reported(
         self,

@@ -12,9 +12,9 @@ import pytest
 
 from edge_agent.command import keys
 from edge_agent.model import Precedence
-from hal.sim.database import Moment
+from hal.sim.database import Moment, VirtualDatabase
 from hal.sim.loop import run
-from tests.command.scene import GROUP, NODE, ROOT, START, Scene, an_order, ident
+from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, START, Scene, an_order, ident
 from tests.signers import authority, document, key, root, signed
 
 XA, HUYEN = "xa-vi-huong", "huyen-bach-thong"
@@ -411,3 +411,77 @@ def test_an_authority_is_not_heard_outside_its_hours_though_it_was_accepted_with
     run(main(), scene.counter)
     assert scene.router.begun == []
     assert scene.last(ident(1))["reason"]["code"] == "out_of_scope"
+
+
+# ---------------------------------------------------------------- yesterday's traffic
+
+
+def test_a_recording_stays_silent_whichever_way_the_clock_steps() -> None:
+    """Forward so far that the id is forgotten, then back to when the order was good: its number is not new."""
+    scene = a_scene()
+    order = an_order(1, "play", seq=41)
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(order, by=(BY_XA,))
+            await asyncio.sleep(3)
+            scene.clock.step(30 * 86_400)
+            await asyncio.sleep(2 * 3600)
+            assert scene.ledger() == {}, "the id is forgotten"
+            for step_s in (0, -30 * 86_400 - 2 * 3600, 7200):
+                scene.clock.step(step_s)
+                scene.send(order, by=(BY_XA,))
+                await asyncio.sleep(60)
+        scene.router.closing = False
+        async with scene.running():
+            scene.send(order, by=(BY_XA,))
+            await asyncio.sleep(5)
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(1)]
+    assert set(scene.states()) == {"accepted", "executing", "successful", "rejected"}
+
+
+def test_a_restored_image_shows_in_the_birth_and_cannot_be_told_from_inside() -> None:
+    """What holds then is the expiry alone: a recording that has not expired is new to the old image."""
+    scene = a_scene()
+    long = an_order(1, "play", expires_at=START + timedelta(days=1))
+    brief = an_order(2, "play", expires_at=START + timedelta(minutes=5))
+
+    async def main() -> None:
+        async with scene.running():
+            pass
+        image = scene.database.image()
+        scene.router.closing = False
+        async with scene.running():
+            scene.send(long, by=(BY_XA,))
+            scene.send(brief, by=(BY_XA,))
+            await asyncio.sleep(600)
+            newest = scene.database.rows("SELECT highest FROM replay_window")
+            assert newest == [(2,)]
+        scene.database = VirtualDatabase(SCHEMAS, image=image)
+        scene.router.closing = False
+        async with scene.running():
+            assert birth(scene)["last"] == {}, "the server knows better, and can see it"
+            scene.send(long, by=(BY_XA,))
+            scene.send(brief, by=(BY_XA,))
+            await asyncio.sleep(60)
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(1), ident(2), ident(1)]
+
+
+def test_a_broker_that_forgot_everything_is_told_again_which_keys_are_in_force() -> None:
+    scene = a_scene()
+
+    async def main() -> None:
+        async with scene.running():
+            await asyncio.sleep(2)
+        scene.broker.forget_sessions(retained=True)
+        scene.router.closing = False
+        async with scene.running():
+            await asyncio.sleep(2)
+            assert f"{ROOT}/{NODE}/up/reported/keys" in scene.broker.retained
+
+    run(main(), scene.counter)
+    assert [said["status"] for said in scene.reported()] == ["applied", "applied"]

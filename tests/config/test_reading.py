@@ -278,6 +278,29 @@ def test_real_sound_without_any_amplifier_line_is_refused() -> None:
     assert parse(text, hardware="sim").hardware.sound == "sim"
 
 
+def test_real_relays_obey_no_unsigned_order_whatever_the_config_says() -> None:
+    text = LEAST + "[trust]\naccept_unsigned = true\n"
+    (problem,) = problems_of(text)
+    assert (problem.code, problem.key) == ("unsigned_needs_sim", "trust.accept_unsigned")
+    settings = parse(text + '[hardware]\ngpio = "sim"\n')
+    assert settings.trust.takes_unsigned(real_lines=False)
+    assert not settings.trust.takes_unsigned(real_lines=True)
+
+
+@pytest.mark.parametrize(
+    ("trust", "taken"),
+    [
+        ("", True),
+        ('keys_file = "/etc/edge-agent/keys.json"', False),
+        ("accept_unsigned = false", False),
+        ('keys_file = "/etc/edge-agent/keys.json"\naccept_unsigned = true', True),
+    ],
+)
+def test_a_bench_takes_unsigned_orders_until_it_has_keys(trust: str, *, taken: bool) -> None:
+    settings = parse(f'{LEAST}[hardware]\ngpio = "sim"\n[trust]\n{trust}\n')
+    assert settings.trust.takes_unsigned(real_lines=False) is taken
+
+
 def test_a_certificate_needs_its_key_and_tls() -> None:
     codes = [facts(p) for p in problems_of(LEAST.replace('1883"', '1883"\ncert_file = "c.pem"'))]
     assert codes == [("needs_other_key", "broker.cert_file", 5)] * 2

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from edge_agent.command.envelope import seal
 from hal.ports import Message
 from tests.flows import hearing
 from tests.flows.conftest import Programme
@@ -119,6 +120,27 @@ def test_what_is_no_order_is_only_counted(village: Village, short: Programme, ju
         assert len(village.ledger()) == 1
 
     village.tell(story)
+
+
+def test_without_keys_a_node_with_real_relays_believes_nobody(village: Village, short: Programme) -> None:
+    asset = short.on(village)
+    village.keys = None
+
+    async def story() -> None:
+        for klass in ("routine", "emergency"):
+            village.play(asset, klass)
+        order = village.make_order("play", media=asset.digest, url=asset.url)
+        village.world.broker.server_publish(
+            Message(topic=f"{ROOT}/{NODE}/dn/cmd/play", payload=seal(order), expiry_s=300)
+        )
+        await asyncio.sleep(30)
+        assert village.ledger() == {}
+        (alert,) = village.up("alert/no_keys")
+        assert "believes nobody" in alert["text"]
+        assert "unknown_key" in village.up("alert/rejected_orders")[-1]["text"]
+
+    village.tell(story)
+    nothing_happened(village)
 
 
 # ---------------------------------------------------------------- media
