@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format lock venv dev apt-run apt-test apt-bench coverage clean
+.PHONY: help demo test check bench publish format lock venv dev apt-run apt-test apt-bench coverage clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -61,6 +61,9 @@ check: dev ## style, types, import contracts, lock file
 
 bench: apt-bench dev ## the figures of tests/bench, one JSON line each (ARGS=idle for one family)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+publish: dev ## write docs/schemas, docs/asyncapi.yaml and docs/test-vectors anew from the models
+	@$(BIN)/python -m tests.publish
 
 coverage: apt-test dev ## tests with branch coverage
 	@$(BIN)/coverage run -m pytest $(ARGS)
