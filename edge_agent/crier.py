@@ -411,6 +411,7 @@ def _summed(
     result |= first.result
     if sound is None or board is None:
         return replace(first, result=result)
+    result |= board.result
     reason = board.asrun.reason
     if reason is not None:
         result["board"] = {"code": str(reason.code), "text": reason.text}

@@ -67,6 +67,7 @@ def test_an_alert_is_said_after_a_tone_as_often_as_configured_and_takes_the_boar
         order = flood(village)
         assert await village.ends(order) == ["successful"]
         assert village.world.speech.said == [(SAID, "vi-VN")]
+        assert set(village.told(order)[-1]["result"]) == {"frames", "gaps", "pages"}
         await village.quiet()
         entry = village.report(order)
         assert (entry["outcome"], entry["class"], entry["proof"]) == ("AIRED", "emergency", 2)
@@ -262,6 +263,11 @@ def test_a_cancel_ends_the_sound_and_clears_the_board(village: Village) -> None:
         assert await village.ends(order, cancel) == ["cancelled", "successful"]
         assert "cancelled by order" in village.told(order)[-1]["reason"]["text"]
         assert village.told(cancel)[-1]["result"] == {"withdrawn": [order]}
+        nothing = warn(
+            village, alerts.alert("huy-2", now(village), kind="Cancel", references=[("khong-co", sent)])
+        )
+        await village.ends(nothing)
+        assert village.told(nothing)[-1]["result"] == {"withdrawn": []}
         assert not village.world.sign.current.lit
         silent_from = loud_s(village)
         await asyncio.sleep(60)
