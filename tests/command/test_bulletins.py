@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +46,12 @@ class Village:
         self.connection.executescript(bulletins.SCHEMA)
         self.aired: list[str] = []
 
+    def __enter__(self) -> Village:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+
     def comes(self, message: Coming, *, alert: bool = True) -> Standing:
         standing = bulletins.arrive(self.connection, message, is_alert=alert)
         self.aired = [order for order in self.aired if order not in standing.withdraws]
@@ -52,8 +60,13 @@ class Village:
         return standing
 
 
-def test_a_cancel_names_the_orders_that_it_ends() -> None:
-    village = Village()
+@pytest.fixture
+def village() -> Iterator[Village]:
+    with Village() as village:
+        yield village
+
+
+def test_a_cancel_names_the_orders_that_it_ends(village: Village) -> None:
     village.comes(coming("a"))
     village.comes(coming("b"))
     standing = village.comes(coming("c", "a", "b", "x", code=ReasonCode.CANCELLED), alert=False)
@@ -61,16 +74,14 @@ def test_a_cancel_names_the_orders_that_it_ends() -> None:
     assert village.comes(coming("x")).ended == ("order-c", ReasonCode.CANCELLED)
 
 
-def test_an_order_that_is_taken_up_again_changes_nothing() -> None:
-    village = Village()
+def test_an_order_that_is_taken_up_again_changes_nothing(village: Village) -> None:
     first = village.comes(coming("b", "a"))
     again = bulletins.arrive(village.connection, coming("b", "a", boot="boot-2"), is_alert=True)
     assert (first.first_boot, again.first_boot) == (None, "boot-1")
     assert (again.ended, again.known) == (None, None)
 
 
-def test_a_cancelled_update_has_still_replaced_what_it_names() -> None:
-    village = Village()
+def test_a_cancelled_update_has_still_replaced_what_it_names(village: Village) -> None:
     village.comes(coming("a"))
     village.comes(coming("c", "b", code=ReasonCode.CANCELLED), alert=False)
     standing = village.comes(coming("b", "a"))
@@ -86,32 +97,29 @@ def test_an_ending_needs_the_same_authority_or_at_least_the_same_class() -> None
         ("huyen", Precedence.EMERGENCY, True),
     ):
         for alert_first in (True, False):
-            village = Village()
             cancel = coming("c", "a", issuer=Issuer(issuer), precedence=precedence)
-            if alert_first:
-                village.comes(coming("a"))
-            village.comes(cancel, alert=False)
-            if not alert_first:
-                village.comes(coming("a"))
-            assert (village.aired == []) is ends, (issuer, precedence, alert_first)
+            with Village() as village:
+                if alert_first:
+                    village.comes(coming("a"))
+                village.comes(cancel, alert=False)
+                if not alert_first:
+                    village.comes(coming("a"))
+                assert (village.aired == []) is ends, (issuer, precedence, alert_first)
 
 
-def test_an_exercise_ends_exercises_only() -> None:
-    village = Village()
+def test_an_exercise_ends_exercises_only(village: Village) -> None:
     village.comes(coming("a"))
     village.comes(coming("c", "a", status="Exercise"), alert=False)
     assert village.aired == ["order-a"]
 
 
-def test_the_same_alert_counts_once_however_it_comes() -> None:
-    village = Village()
+def test_the_same_alert_counts_once_however_it_comes(village: Village) -> None:
     village.comes(coming("a"))
     assert village.comes(coming("a", order=OrderId("order-2"))).known == "order-a"
     assert village.comes(coming("a", order=OrderId("order-3"), issuer=Issuer("huyen"))).known == "order-a"
 
 
-def test_nobody_can_use_up_the_name_of_anothers_alert() -> None:
-    village = Village()
+def test_nobody_can_use_up_the_name_of_anothers_alert(village: Village) -> None:
     fake = coming("a", order=OrderId("fake"), issuer=Issuer("ke-xau"), content="other")
     weak = coming("a", order=OrderId("weak"), issuer=Issuer("thon"), precedence=Precedence.ROUTINE)
     village.comes(fake)
@@ -122,15 +130,13 @@ def test_nobody_can_use_up_the_name_of_anothers_alert() -> None:
     assert village.aired == ["fake", "order-a"]
 
 
-def test_what_failed_may_be_ordered_again() -> None:
-    village = Village()
+def test_what_failed_may_be_ordered_again(village: Village) -> None:
     village.comes(coming("a"))
     bulletins.fail(village.connection, OrderId("order-a"))
     assert village.comes(coming("a", order=OrderId("order-2"))).known is None
 
 
-def test_only_so_many_are_remembered() -> None:
-    village = Village()
+def test_only_so_many_are_remembered(village: Village) -> None:
     for number in range(bulletins.KEPT_MAX + 50):
         village.comes(coming(f"a{number}", f"b{number}"))
     for table in ("bulletin", "bulletin_end"):
@@ -163,8 +169,8 @@ def chains(draw: st.DrawFn) -> list[Sent]:
 def test_the_order_of_arrival_does_not_matter(chain: list[Sent], data: st.DataObject) -> None:
     ended = {one for message in chain for one in message.ends}
     in_force = {f"order-{one.identifier}" for one in chain if not one.cancel and one.identifier not in ended}
-    village = Village()
-    for message in data.draw(st.permutations(chain)):
-        code = ReasonCode.CANCELLED if message.cancel else ReasonCode.SUPERSEDED
-        village.comes(coming(message.identifier, *message.ends, code=code), alert=not message.cancel)
-    assert set(village.aired) == in_force
+    with Village() as village:
+        for message in data.draw(st.permutations(chain)):
+            code = ReasonCode.CANCELLED if message.cancel else ReasonCode.SUPERSEDED
+            village.comes(coming(message.identifier, *message.ends, code=code), alert=not message.cancel)
+        assert set(village.aired) == in_force
