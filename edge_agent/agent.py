@@ -42,7 +42,7 @@ from edge_agent.router import Router
 from edge_agent.sense.conditions import Conditions
 from edge_agent.sense.monitor import Monitor
 from hal.errors import DatabaseError, DiskError, LineError
-from hal.ports import Hardware, Supervisor
+from hal.ports import Database, Hardware, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -170,13 +170,7 @@ async def build(
         settings=settings.sense, clock=clock, lines=hardware.lines, router=router, channel=channel,
         outbox=shelf, alerts=alerts, conditions=conditions,
     )  # fmt: skip
-    believed = Keyring(
-        database=database,
-        alerts=alerts,
-        topic=Topics(root=root, node=node).up("reported/keys"),
-        unsigned=settings.trust.takes_unsigned(real_lines=settings.hardware.gpio == "linux"),
-    )
-    await believed.open(keys)
+    believed = await _keyring(settings, database, alerts, keys)
     desk = AlertDesk(
         settings=settings.alerts, clock=clock, trust=trust, database=database, keyring=believed, router=router
     )
@@ -199,6 +193,15 @@ async def build(
     return Rooms(
         router=router, alerts=alerts, lives=(*lives, ("monitor", monitor.life), ("inbox", inbox.life))
     )
+
+
+async def _keyring(settings: Settings, database: Database, alerts: Alerts, keys: bytes | None) -> Keyring:
+    """The keys in force; `keys` is what the technician installed."""
+    topics = Topics(root=settings.broker.root, node=NodeId(settings.node.id))
+    unsigned = settings.trust.takes_unsigned(real_lines=settings.hardware.gpio == "linux")
+    believed = Keyring(database=database, alerts=alerts, topic=topics.up("reported/keys"), unsigned=unsigned)
+    await believed.open(keys)
+    return believed
 
 
 def _local_keys(settings: Settings) -> bytes | None:
