@@ -32,6 +32,22 @@ HELP: Final = (
 _NAME: Final = re.compile(r"[a-z0-9-]{3,40}")
 _HASH_BYTES: Final = 1 << 20
 
+_Keys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Khóa ký lệnh; lặp lại được, khóa của nơi ra lệnh trước / sign with this key; repeatable, the issuer's first.",
+    ),
+]
+_Nonce = Annotated[
+    str | None, typer.Option(help="Nonce của nút, khi nút chưa biết giờ / the nonce of the node's birth.")
+]
+_CaFile = Annotated[Path | None, typer.Option(help="CA của broker / who vouches for the broker (PEM).")]
+_CertFile = Annotated[Path | None, typer.Option(help="Chứng thư của bạn / your certificate (PEM).")]
+_KeyFile = Annotated[
+    Path | None, typer.Option(help="Khóa TLS của bạn / the private key of your certificate (PEM).")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb and the verbs below it."""
@@ -184,19 +200,11 @@ def address(
         typer.Option(min=0.1, help="Chờ nhiều nhất, giây / wait at most, s (node 3600, group 60)."),
     ] = None,
     root: Annotated[str, typer.Option(help="Gốc của topic / first part of every topic.")] = "pa/v1",
-    key: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Khóa ký lệnh; lặp lại được, khóa của nơi ra lệnh trước / sign with this key; repeatable, the issuer's first.",
-        ),
-    ] = None,
+    key: _Keys = None,
     issuer: Annotated[
         str | None, typer.Option(help="Nơi ra lệnh / who issues the order (whose the key is).")
     ] = None,
-    nonce: Annotated[
-        str | None, typer.Option(help="Nonce của nút, khi nút chưa biết giờ / the nonce of the node's birth.")
-    ] = None,
+    nonce: _Nonce = None,
     order_id: Annotated[
         str | None, typer.Option("--id", help="Mã lệnh có sẵn / an id of your own (ULID, UUID).")
     ] = None,
@@ -206,15 +214,9 @@ def address(
     password_file: Annotated[
         Path | None, typer.Option(help="Tệp mật khẩu, một dòng / file with the password.")
     ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(help="CA của broker / who vouches for the broker (PEM).")
-    ] = None,
-    cert_file: Annotated[
-        Path | None, typer.Option(help="Chứng thư của bạn / your certificate (PEM).")
-    ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(help="Khóa TLS của bạn / the private key of your certificate (PEM).")
-    ] = None,
+    ca_file: _CaFile = None,
+    cert_file: _CertFile = None,
+    key_file: _KeyFile = None,
     lang: Annotated[Language | None, typer.Option(help="Ngôn ngữ / language.")] = None,
 ) -> posting.Address:
     """Where the order goes, from the options that every verb has."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import shlex
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -358,3 +360,20 @@ def test_many_at_once_never_share_a_number() -> None:
     with ThreadPoolExecutor(8) as many:
         numbers = list(many.map(lambda _: keyfile.next_seq([only], NOW), range(60)))
     assert sorted(numbers) == list(range(MS, MS + 60))
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_about_keys_can_be_followed_word_for_word() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "keys.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("edge-agent keys")]
+    assert len(commands) > 12
+    for _, *arguments in commands:
+        assert carry_out(arguments) == 0, arguments
+    for older in (1, 2, 3):
+        newer = keys.opened(Path(f"keys-{older + 1}.dsse").read_bytes())
+        keys.follows(newer, document(f"keys-{older}.dsse"))
+    assert document("keys-4.dsse").revoked == ("xa-2026",)
