@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Self
 
 import pytest
 from hypothesis import given, settings
@@ -46,7 +47,7 @@ class Village:
         self.connection.executescript(bulletins.SCHEMA)
         self.aired: list[str] = []
 
-    def __enter__(self) -> Village:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
