@@ -52,6 +52,10 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
         "Tên khóa {name} không đúng dạng: 2-64 ký tự a-z 0-9 . _ -",
         "The key's name {name} does not have the right form: 2-64 of a-z 0-9 . _ -",
     ),
+    "bad_authority": (
+        "Mã cơ quan {name} không đúng dạng: 2-64 ký tự a-z 0-9 . _ - (bắt đầu bằng chữ hoặc số).",
+        "The authority's id {name} does not have the right form: 2-64 of a-z 0-9 . _ - (a letter or digit first).",
+    ),
     "file_exists": (
         "Đã có {path}; không ghi đè. Chọn tên khác.",
         "{path} is there already and is never written over. Choose another name.",

@@ -29,7 +29,7 @@ from edge_agent.catalogue import Language
 from edge_agent.cli import keyfile, keysheet, speech
 from edge_agent.cli.keyfile import Public
 from edge_agent.cli.keysheet import Sheet, Validity
-from edge_agent.command.keys import KeysDocument, Roots
+from edge_agent.command.keys import AUTHORITY_PATTERN, KeysDocument, Roots
 from edge_agent.command.messages import ARGS_OF_VERB
 from edge_agent.errors import KeysRefused
 
@@ -87,6 +87,8 @@ def authority(
     lang: _Lang = None,
 ) -> int:
     """Make an authority's key; its public file says whose it is."""
+    if re.search(AUTHORITY_PATTERN, ident) is None:
+        raise speech.Usage("bad_authority", name=ident)
     name = kid or f"{ident}-{_now():%Y}"
     return _made(keyfile.make(directory, name, ident), directory, lang)
 
@@ -134,8 +136,9 @@ def make(
     now = _now()
     if (origin is None) == (not roots):
         raise speech.Usage("roots_or_from")
-    if origin is not None:
-        document = keysheet.next_of(_sheet(origin), now)
+    sheet = None if origin is None else _sheet(origin)
+    if sheet is not None:
+        document = keysheet.next_of(sheet, now)
     else:
         document = keysheet.begin(
             [keyfile.read_public(path) for path in roots or ()], threshold=root_threshold, now=now
@@ -150,7 +153,7 @@ def make(
             raise speech.Usage("whose_key", path=path)
         own = {} if whose in {each.id for each in document.authorities} - known else rights
         document = keysheet.admit(document, whose, public, own, _validity(now, days))
-    return _drafted(document, out, lang, over=origin)
+    return _drafted(document, out, lang, over=None if sheet is None or sheet.signed else origin)
 
 
 def sign(
@@ -169,13 +172,13 @@ def sign(
 ) -> int:
     """Sign; whoever is no root, now or before, is refused."""
     sheet, before = _sheet(file), None if previous is None else _sheet(previous)
-    signers = [keyfile.read(path).signer for path in key]
+    held = [keyfile.read(path) for path in key]
     known = {each.kid: each.pub for whole in (sheet, before) if whole for each in whole.document.roots.keys}
-    for path, signer in zip(key, signers, strict=True):
-        if known.get(signer.kid) != keyfile.read(path).public.pub:
-            raise speech.Usage("no_root", name=signer.kid)
+    for each in held:
+        if known.get(each.signer.kid) != each.public.pub:
+            raise speech.Usage("no_root", name=each.signer.kid)
     place = out or (file if sheet.signed else file.with_suffix(".dsse"))
-    blob = keysheet.sign(sheet, signers)
+    blob = keysheet.sign(sheet, [each.signer for each in held])
     _write(place, blob, over=file if sheet.signed else None)
     signed = keysheet.read(blob)
     tongue = speech.language(lang)

@@ -32,7 +32,7 @@ PAYLOAD_TYPE = "application/vnd.pa.keys+json"
 VERSION = 1
 
 KID_PATTERN = r"^[a-z0-9._-]{2,64}\Z"
-_AUTHORITY_PATTERN = r"^[a-z0-9][a-z0-9._-]{1,63}\Z"
+AUTHORITY_PATTERN = r"^[a-z0-9][a-z0-9._-]{1,63}\Z"
 _PUB_PATTERN = r"^[A-Za-z0-9+/]{43}=\Z"
 _TIME_PATTERN = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)\Z"
 _GROUP_PATTERN = r"^[a-z0-9-]{3,40}\Z"
@@ -104,7 +104,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Authority(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may order, and how far. `tier` is a label for people: administrative levels change."""
 
-    id: Annotated[str, Meta(pattern=_AUTHORITY_PATTERN)]
+    id: Annotated[str, Meta(pattern=AUTHORITY_PATTERN)]
     tier: Annotated[str, Meta(max_length=60)] = ""
     areas: Annotated[tuple[Annotated[str, Meta(max_length=60)], ...], Meta(max_length=64)] = ()
     """Geocodes for which it may alert."""
