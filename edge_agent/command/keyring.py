@@ -32,7 +32,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS keyring (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     version  INTEGER NOT NULL,
-    envelope BLOB NOT NULL,              -- as it came, to be verified and read again at each start
+    envelope BLOB NOT NULL,              -- as it came, to be read again at each start
     local    TEXT NOT NULL               -- hash of the local file that was last looked at
 );
 """

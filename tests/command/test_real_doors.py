@@ -54,7 +54,9 @@ async def a_node(directory: Path, url: str, room: Room) -> AsyncIterator[Inbox]:
         node=NODE,
         caps=Caps(agent="0.1.0", verbs=[], schemas={}, hardware={}),
     )
-    keyring = Keyring(database=database, alerts=alerts, topic=f"{ROOT}/{NODE}/up/reported/keys", unsigned=True)
+    keyring = Keyring(
+        database=database, alerts=alerts, topic=f"{ROOT}/{NODE}/up/reported/keys", unsigned=True
+    )
     inbox = Inbox(
         settings=BrokerSettings(url=url, backoff_min_s=0.1, backoff_max_s=1),
         orders=OrderSettings(),
