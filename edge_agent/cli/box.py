@@ -32,7 +32,10 @@ _MOST_BYTES: Final = 128 * 1024
 _CODES: Final = "0 xong/done; 1 bị từ chối/refused; 3 không tới được nút/node cannot be reached."
 
 ConfigFile = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="Tệp cấu hình của nút / the node's config.")
+    Path,
+    typer.Option(
+        "--config", metavar="FILE", readable=False, help="Tệp cấu hình của nút / the node's config."
+    ),
 ]
 StateDir = Annotated[
     Path | None, typer.Option("--state-dir", metavar="DIR", help="Như với run / as for run.")
@@ -42,7 +45,8 @@ HardwareOption = Annotated[
     str | None, typer.Option("--hardware", metavar="linux|sim", help="Như với run / as for run.")
 ]
 SocketOption = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", help="Ổ cắm của nút / the node's socket.")
+    Path | None,
+    typer.Option("--socket", metavar="PATH", readable=False, help="Ổ cắm của nút / the node's socket."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Một đối tượng JSON / one JSON object.")]
 Lang = Annotated[Language | None, typer.Option(help="Ngôn ngữ / language.")]

@@ -193,6 +193,23 @@ def test_no_right_is_code_3_and_says_which(
     assert "sudo" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["[node\n", '[node]\nid = "x"\n'])
+def test_a_config_with_problems_does_not_keep_anybody_from_stopping(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def talk(path: Path, line: bytes) -> bytes:
+        asked.append(path)
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("edge_agent.cli.box._talk", talk)
+    (tmp_path / "node.toml").write_text(text)
+    assert carry_out(["stop", "--config", str(tmp_path / "node.toml")]) == 3
+    assert asked == [RUNTIME]
+    assert "sudo" in capsys.readouterr().err
+
+
 def test_the_socket_is_where_the_config_says() -> None:
     assert LocalSettings().path(real_lines=True, state_dir="/s") == RUNTIME
     assert LocalSettings().path(real_lines=False, state_dir="/s") == Path("/s/control.sock")
