@@ -35,6 +35,7 @@ class CommandedSession:
     """`hal.ports.BrokerSession` that publishes to a list; `answer` decides what becomes of each message."""
 
     session_present = True
+    dates_checked = True
 
     def __init__(self, *, delay_s: float = 0.05, answer: Callable[[Message], int] | None = None) -> None:
         self.messages: list[Message] = []
