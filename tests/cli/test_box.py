@@ -199,7 +199,7 @@ def test_a_config_with_problems_does_not_keep_anybody_from_stopping(
 ) -> None:
     asked: list[Path] = []
 
-    def talk(path: Path, line: bytes) -> bytes:
+    def talk(path: Path, _line: bytes) -> bytes:
         asked.append(path)
         raise PermissionError(13, "Permission denied")
 
