@@ -16,7 +16,7 @@ from edge_agent.board import spelling
 from edge_agent.board.dots import Dots
 from edge_agent.board.drawing import DrawingTable
 from edge_agent.board.link import BoardFault, Link
-from edge_agent.board.notices import Notice, Page, learn_wall_time, load, remove, save
+from edge_agent.board.notices import Notice, NoticeBook, Page, learn_wall_time
 from edge_agent.board.panel import Panel
 from edge_agent.board.protocols.alpha import PICTURE_LABELS, AlphaCodec
 from edge_agent.board.settings import BoardSettings
@@ -35,7 +35,7 @@ from edge_agent.model import (
     ReasonCode,
 )
 from edge_agent.ticket import Ticket
-from hal.errors import DatabaseError, DiskFull, SerialError
+from hal.errors import SerialError
 from hal.ports import Clock, Database, SerialPort
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Presenter:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._database = database
+        self._book = NoticeBook(database=database, clock=clock)
         codec = AlphaCodec(
             columns=settings.columns,
             rows=settings.rows,
@@ -315,7 +315,7 @@ class Presenter:
         if self._asked.get(notice.precedence) is notice:
             del self._asked[notice.precedence]
         self._wanted[notice.precedence] = notice
-        await self._keep(notice)
+        await self._book.keep(notice)
         if ticket.finished is None:
             asrun = self._asrun(notice, Outcome.AIRED, None, proof=self._proof)
             ticket.end(
@@ -365,23 +365,13 @@ class Presenter:
         """These are wanted no longer, not after a restart either."""
         for notice in notices:
             del self._wanted[notice.precedence]
-        ids = [notice.id for notice in notices]
-        if ids:
-            try:
-                await self._database.run(lambda connection: remove(connection, ids))
-            except (DatabaseError, DiskFull):
-                logger.exception("A notice taken down could not be forgotten. ids=%s", ids)
-
-    async def _keep(self, notice: Notice) -> None:
-        """Store a notice, and how much of its time is left."""
-        try:
-            await self._database.run(lambda connection: save(connection, notice, self._clock))
-        except (DatabaseError, DiskFull):
-            logger.exception("A notice is shown but will not outlive a restart. id=%s", notice.id)
+        await self._book.forget(notices)
 
     async def _restore(self) -> None:
         """What was wanted before the restart is wanted again."""
-        kept = await self._database.run(lambda connection: load(connection, self._clock))
+        kept = await self._book.read()
+        if kept is None:
+            return
         self._restored = True
         for notice in kept:
             if await self._drawable(notice):
@@ -463,8 +453,8 @@ class Presenter:
         if self.fault is not None:
             logger.warning("The board is well again.")
             self.fault = None
-        for notice in self._wanted.values():
-            await self._keep(notice)
+        if self._wanted:
+            await self._book.keep(*self._wanted.values())
 
     async def _suffer(self, text: str) -> None:
         """The board is missing or silent: note it once, end orders that have waited too long, wait."""
