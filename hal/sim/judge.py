@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hal.sim import checkers
 from hal.sim.sign import ERASE_NS
+from hal.sim.sign_line import CUT_NS
 
 if TYPE_CHECKING:
     from hal.sim.world import World
@@ -63,7 +64,7 @@ def _minded(world: World) -> list[str]:
     """What the sign has found wrong, less what the node could not help: that the sign has forgotten its
     memory is news to the node, which asks only so often; a frame that a kill, a power cut or a pulled
     plug has cut short is minded once, when the next one comes; and a new process cannot know that the
-    last one had the sign erase its memory a moment before its end."""
+    last one was in the middle of a frame, or had the sign erase its memory, a moment before its end."""
     cuts = sorted(world.line_cuts)
     found = []
     for wrong in world.sign.violations:
@@ -71,7 +72,8 @@ def _minded(world: World) -> list[str]:
             at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts
         ):
             continue
-        if wrong.kind == "deaf" and any(at <= wrong.at_ns < at + ERASE_NS for at in world.line_cuts):
+        unknown_ns = {"deaf": ERASE_NS, "gap": CUT_NS}.get(wrong.kind, 0)
+        if any(at <= wrong.at_ns < at + unknown_ns for at in world.line_cuts):
             continue
         if wrong.kind == "cut" and cuts and cuts[0] <= wrong.at_ns:
             cuts = [at for at in cuts if at > wrong.at_ns]
