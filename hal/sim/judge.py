@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from hal.sim import checkers
-from hal.sim.sign import ERASE_NS
+from hal.sim.sign import ERASE_NS, START_NS
 from hal.sim.sign_line import CUT_NS
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _unrecorded(world: World) -> list[str]:
 
 def _minded(world: World) -> list[str]:
     """What the sign has found wrong, less what the node could not help: that the sign has forgotten its
-    memory is news to the node, which asks only so often; a frame that a kill, a power cut or a pulled
+    memory is news to the node, which asks only so often; a sign that wakes may wake in mid-frame; a frame that a kill, a power cut or a pulled
     plug has cut short is minded once, when the next one comes; and a new process cannot know that the
     last one was in the middle of a frame, or had the sign erase its memory, a moment before its end."""
     cuts = sorted(world.line_cuts)
@@ -70,6 +70,10 @@ def _minded(world: World) -> list[str]:
     for wrong in world.sign.violations:
         if wrong.kind == "unallocated" and any(
             at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts
+        ):
+            continue
+        if wrong.kind == "wake" and any(
+            at <= wrong.at_ns < at + START_NS + CUT_NS for at in world.sign_restarts
         ):
             continue
         unknown_ns = {"deaf": ERASE_NS, "gap": CUT_NS}.get(wrong.kind, 0)

@@ -12,7 +12,7 @@ from tests.flows import hearing
 from tests.flows.conftest import Programme
 from tests.flows.scene import Asset, Village
 
-SEEDS = range(40)
+SEEDS = range(24)
 NOTICES = ("Họp 19h30", "Tiêm chó", "Cắt điện")
 
 
@@ -157,17 +157,16 @@ def test_a_download_goes_on_after_a_cut_and_nothing_half_is_ever_played(
     hearing.whole(hearing.recording(village.world.lives()[-1]), notice.frames)
 
 
-def test_a_reconnecting_flood_after_a_week_without_a_broker(village: Village, short: Programme) -> None:
+def test_two_days_without_a_broker_cost_nothing_but_the_two_days(village: Village, short: Programme) -> None:
     asset = short.on(village)
 
     async def story() -> None:
         await village.ends(village.play(asset))
         village.world.broker.partition("lost")
-        for _ in range(7):
-            await asyncio.sleep(86_400)
+        await asyncio.sleep(2 * 86_400)
         village.world.broker.heal()
         await village.until(lambda: village.up("state")[-1]["state"] == "online", within_s=700)
         assert await village.ends(village.play(asset)) == ["successful"]
         await village.quiet()
 
-    village.tell(story, limit_s=10 * 86_400)
+    village.tell(story, limit_s=3 * 86_400)
