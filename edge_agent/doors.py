@@ -136,13 +136,10 @@ def _broker(settings: Settings) -> Broker:
     from hal.linux.broker import MqttBroker
 
     broker = settings.broker
-    password = None
-    if broker.password_file is not None:
-        password = Path(broker.password_file).read_text(encoding="utf-8").strip()
     return MqttBroker(
         broker.url,
-        username=broker.username or (settings.node.id if password else None),
-        password=password,
+        username=broker.username,
+        password_file=broker.password_file,
         ca_file=broker.ca_file,
         cert_file=broker.cert_file,
         key_file=broker.key_file,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from hal.errors import BrokerUnreachable
@@ -22,7 +23,10 @@ class MqttBroker:
     """A broker at `mqtt://host:port` or, over TLS, `mqtts://host:port`.
 
     `ca_file` is who may vouch for the broker (None: the system's authorities); `cert_file` and
-    `key_file` are the node's own certificate. A URL never carries a password: it would be logged.
+    `key_file` are the node's own certificate. A URL never carries a password: it would be logged. It
+    is given, or stands in `password_file`, which like the others is read for each connection: a file
+    that is missing is no reason not to play, and one that is put right needs no new start. With a
+    password and no `username` the client id is the user.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class MqttBroker:
         *,
         username: str | None = None,
         password: str | None = None,
+        password_file: str | None = None,
         ca_file: str | None = None,
         cert_file: str | None = None,
         key_file: str | None = None,
@@ -47,7 +52,7 @@ class MqttBroker:
         self._port = parts.port or _PORTS[parts.scheme]
         self._tls = parts.scheme == "mqtts"
         self._files = (ca_file, cert_file, key_file)
-        self._username, self._password = username, password
+        self._username, self._password, self._password_file = username, password, password_file
         self._connect_timeout_s = connect_timeout_s
         self._close_timeout_s = close_timeout_s
         self._max_packet_bytes = max_packet_bytes
@@ -59,13 +64,14 @@ class MqttBroker:
         from hal.linux.mqtt import MqttSession
 
         assert connect.keepalive_s > 0, "without a keepalive a half-open connection is never noticed"
+        password = await asyncio.to_thread(self._read_password)
         sock = await self._socket(connect)
         try:
             session = MqttSession(
                 connect=connect,
                 sock=sock,
-                username=self._username,
-                password=self._password,
+                username=self._username or (connect.client_id if password else None),
+                password=password,
                 max_packet_bytes=self._max_packet_bytes,
             )
         except BaseException:
@@ -78,6 +84,16 @@ class MqttBroker:
             await session.drop()
             raise
         await session.close(timeout_s=self._close_timeout_s)
+
+    def _read_password(self) -> str | None:
+        if self._password_file is None:
+            return self._password
+        try:
+            return Path(self._password_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            text = f"The password file {self._password_file} cannot be read ({why}); put it right, or broker.password_file."
+            raise BrokerUnreachable(text) from None
 
     async def _socket(self, connect: Connect) -> socket.socket:
         where = f"{self._host}:{self._port}"
@@ -151,10 +167,15 @@ class MqttBroker:
 
     def _context(self) -> ssl.SSLContext:
         ca_file, cert_file, key_file = self._files
-        context = ssl.create_default_context(cafile=ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if cert_file is not None:
-            context.load_cert_chain(cert_file, key_file)
+        looked_at = f"ca_file {ca_file}"
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            if cert_file is not None:
+                looked_at = f"cert_file {cert_file} with key_file {key_file}"
+                context.load_cert_chain(cert_file, key_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise BrokerUnreachable(f"{looked_at} cannot be used: {error}; put it right.") from None
         return context
 
 

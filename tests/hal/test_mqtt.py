@@ -337,6 +337,26 @@ def test_a_url_is_checked_and_carries_no_password() -> None:
     assert "bi-mat" not in str(wrong.value)
 
 
+def test_a_password_file_is_read_for_each_connection(make_mosquitto: MosquittoMaker, tmp_path: Path) -> None:
+    url = make_mosquitto(accounts={"node": "bi-mat"}).url
+    file = tmp_path / "password"
+    broker = MqttBroker(url, password_file=str(file))
+
+    async def main() -> None:
+        with pytest.raises(BrokerUnreachable, match=r"password .* cannot be read \(No such file"):
+            async with broker.session(NODE):
+                raise AssertionError
+        file.write_bytes(b"\xff\xfe")
+        with pytest.raises(BrokerUnreachable, match="not UTF-8"):
+            async with broker.session(NODE):
+                raise AssertionError
+        file.write_text("bi-mat\n")
+        async with broker.session(NODE) as session:
+            await session.subscribe("t/#")
+
+    run(main)
+
+
 def test_passwords_open_the_door_and_are_told_to_nobody(
     make_mosquitto: MosquittoMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -421,9 +441,18 @@ def test_tls_believes_only_its_authority_and_its_host(
         with pytest.raises(BrokerUnreachable):
             async with MqttBroker(url.replace("mqtts", "mqtt")).session(NODE):
                 raise AssertionError
-        with pytest.raises(BrokerUnreachable):
-            async with MqttBroker(url, ca_file="/nowhere/ca.pem").session(NODE):
-                raise AssertionError
+        broker_pem = str(pki["broker.pem"])
+        for files, named in (
+            ({"ca_file": "/nowhere/ca.pem"}, "ca_file /nowhere/ca.pem cannot be used"),
+            ({"ca_file": str(pki["ca.key"])}, "ca_file .*ca.key cannot be used"),
+            (
+                {"cert_file": broker_pem, "key_file": broker_pem},
+                "cert_file .* with key_file .* cannot be used",
+            ),
+        ):
+            with pytest.raises(BrokerUnreachable, match=named):
+                async with MqttBroker(url, **files).session(NODE):
+                    raise AssertionError
 
     run(main)
 
