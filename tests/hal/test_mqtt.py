@@ -442,16 +442,16 @@ def test_tls_believes_only_its_authority_and_its_host(
             async with MqttBroker(url.replace("mqtts", "mqtt")).session(NODE):
                 raise AssertionError
         broker_pem = str(pki["broker.pem"])
-        for files, named in (
-            ({"ca_file": "/nowhere/ca.pem"}, "ca_file /nowhere/ca.pem cannot be used"),
-            ({"ca_file": str(pki["ca.key"])}, "ca_file .*ca.key cannot be used"),
+        for given, named in (
+            (MqttBroker(url, ca_file="/nowhere/ca.pem"), "ca_file /nowhere/ca.pem cannot be used"),
+            (MqttBroker(url, ca_file=str(pki["ca.key"])), "ca_file .*ca.key cannot be used"),
             (
-                {"cert_file": broker_pem, "key_file": broker_pem},
+                MqttBroker(url, cert_file=broker_pem, key_file=broker_pem),
                 "cert_file .* with key_file .* cannot be used",
             ),
         ):
             with pytest.raises(BrokerUnreachable, match=named):
-                async with MqttBroker(url, **files).session(NODE):
+                async with given.session(NODE):
                     raise AssertionError
 
     run(main)
