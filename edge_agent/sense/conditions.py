@@ -1,6 +1,6 @@
 """What is wrong with the node without any line saying so: its clock, its disk, its board.
 
-Looked at every half minute; each becomes an alert once, and is solved once.
+Looked at every minute; each becomes an alert once, and is solved once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hal.ports import Disk
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 30.0
+LOOK_EVERY_S = 60.0
 _MIB = 1024 * 1024
 
 
