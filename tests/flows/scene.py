@@ -302,7 +302,9 @@ class Village:
                 news = broker.server_received[read - broker.received_ever :]
                 read = broker.received_ever
                 for message in (entry.message for entry in news):
-                    if message.topic.endswith(("/up/cmd", "/up/report")):
+                    if message.topic.endswith("/up/state"):
+                        acknowledged.clear()  # a new connection: what was said on the last one may be lost
+                    elif message.topic.endswith(("/up/cmd", "/up/report")):
                         content = msgspec.json.decode(message.payload)
                         numbers = [report["n"] for report in content.get("reports", ())] or [content["n"]]
                         seen.setdefault(content["log"], set()).update(numbers)
