@@ -41,6 +41,8 @@ from hal.ports import Clock, Database, SerialPort
 logger = logging.getLogger(__name__)
 
 CLEARS_MAX = 8
+ALERT_LOOK_S = 60
+"""How long an alert may be gone from a board that has lost its memory."""
 BEGIN_S = 10.0
 """How long the asker may take to store that its order begins."""
 LEAST_WAIT_S = 0.001
@@ -99,7 +101,7 @@ class Presenter:
         self._top: Notice | None = None
         self._changed = asyncio.Event()
         self._restored = False
-        self._reassert_ns = 0
+        self._reassert_ns = self._look_ns = 0
         self._backoff_s = BACKOFF_MIN_S
         self._good_ns = clock.monotonic_ns()
         """When the board was last known to be well."""
@@ -247,6 +249,9 @@ class Presenter:
             await self._panel.store(ahead if ahead in missing else missing[0], keep=pictures)
         elif notice.ticket is not None:
             await self._aired(notice)
+        elif notice.takes_over and now_ns >= self._look_ns:
+            await self._panel.look()
+            self._look_ns = self._clock.monotonic_ns() + ALERT_LOOK_S * NS
         else:
             self._end_clears()
             await self._wait(notice.due_ns if len(pictures) > 1 else None)
@@ -259,7 +264,8 @@ class Presenter:
     async def _wait(self, until_ns: int | None = None) -> None:
         """Wait for an order, or for whichever comes first of `until_ns`, an end, and the next check."""
         open_notices = [*self._wanted.values(), *self._asked.values()]
-        moments = [self._reassert_ns, *(notice.until_ns for notice in open_notices)]
+        moments = [self._look_ns] if self._top is not None and self._top.takes_over else []
+        moments += [self._reassert_ns, *(notice.until_ns for notice in open_notices)]
         moments += [notice.deadline_ns + 1 for notice in self._asked.values() if notice.started_ns is None]
         if until_ns is not None:
             moments.append(until_ns)

@@ -76,7 +76,7 @@ def _minded(world: World) -> list[str]:
             at <= wrong.at_ns < at + START_NS + CUT_NS for at in world.sign_restarts
         ):
             continue
-        unknown_ns = {"deaf": ERASE_NS, "gap": CUT_NS}.get(wrong.kind, 0)
+        unknown_ns = {"deaf": ERASE_NS, "gap": CUT_NS, "wake": CUT_NS}.get(wrong.kind, 0)
         if any(at <= wrong.at_ns < at + unknown_ns for at in world.line_cuts):
             continue
         if wrong.kind == "cut" and cuts and cuts[0] <= wrong.at_ns:
