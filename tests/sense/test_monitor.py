@@ -236,6 +236,29 @@ def test_the_light_says_offline_and_then_fault() -> None:
     assert spans[-1] == pytest.approx(0.1)
 
 
+def test_a_light_that_cannot_be_had_costs_nothing_but_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    box = Box(counter)
+    box.lines.fail("status_led")
+
+    async def main() -> None:
+        life = asyncio.create_task(box.monitor.life())
+        await asyncio.sleep(300)
+        assert not life.done()
+        await box.lines.press("stop", held_s=0.3)
+        box.lines.fail("status_led", broken=False)
+        await asyncio.sleep(60)
+        assert box.lines.changes("status_led")
+        life.cancel()
+        await asyncio.wait((life,))
+
+    run(main(), counter)
+    assert len(box.junction.asked) == 1
+    assert [record.getMessage()[:31] for record in caplog.records if "light" in record.getMessage()] == [
+        "The status light cannot be driv"
+    ]
+
+
 def test_a_steady_light_costs_no_change_of_its_line() -> None:
     async def story(box: Box) -> None:
         box.monitor._outbox._draining = True
