@@ -59,8 +59,9 @@ class VirtualDatabase:
             await asyncio.sleep(self.slow_s / 2)
             self._assert_usable()
             result = self._transact(work)
-            await asyncio.sleep(self.slow_s / 2)
-            self._assert_usable()
+            if self.slow_s:
+                await asyncio.sleep(self.slow_s / 2)
+                self._assert_usable()
         return result
 
     def set_aside(self) -> str | None:
