@@ -153,6 +153,7 @@ async def build(settings: Settings, hardware: Hardware, *, rng: random.Random) -
         trust=trust,
         disk=hardware.disk,
         reserve_mib=settings.cache.reserve_mib,
+        channel=channel,
         presenter=presenter,
     )
     monitor = Monitor(

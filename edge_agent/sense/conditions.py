@@ -1,4 +1,4 @@
-"""What is wrong with the node without any line saying so: its clock, its disk, its board.
+"""What is wrong with the node without any line saying so: its clock, its disk, its sound device, its board.
 
 Looked at every minute; each becomes an alert once, and is solved once.
 """
@@ -10,6 +10,8 @@ import logging
 
 from edge_agent.board.presenter import Presenter
 from edge_agent.clocktrust import ClockTrust
+from edge_agent.playout.channel import Channel
+from edge_agent.playout.silent import SilentChannel
 from edge_agent.report.status import Alerts
 from hal.errors import DiskError
 from hal.ports import Disk
@@ -24,12 +26,20 @@ class Conditions:
     """Compares what is with what should be, and says so by alerts."""
 
     def __init__(
-        self, *, alerts: Alerts, trust: ClockTrust, disk: Disk, reserve_mib: int, presenter: Presenter | None
+        self,
+        *,
+        alerts: Alerts,
+        trust: ClockTrust,
+        disk: Disk,
+        reserve_mib: int,
+        channel: Channel | SilentChannel,
+        presenter: Presenter | None,
     ) -> None:
         self._alerts = alerts
         self._trust = trust
         self._disk = disk
         self._reserve_mib = reserve_mib
+        self._channel = channel
         self._presenter = presenter
 
     async def watch(self) -> None:
@@ -48,6 +58,7 @@ class Conditions:
             else f"The clock is {sight.quality}: orders need the birth's nonce. Check the network, or the time service.",
         )
         await self._tell("disk_low", await self._disk_low())
+        await self._tell("sound_missing", self._sound_missing())
         if self._presenter is not None:
             await self._tell("board_dark", self._presenter.fault)
 
@@ -62,6 +73,10 @@ class Conditions:
         return (
             f"Only {free_mib // 10 * 10} MiB are free. Something other than the media cache fills the disk."
         )
+
+    def _sound_missing(self) -> str | None:
+        fault = self._channel.sound_fault
+        return None if fault is None else f"Nothing can be played: {fault}"
 
     async def _tell(self, alert: str, text: str | None) -> None:
         if text is None:

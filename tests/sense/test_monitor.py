@@ -61,6 +61,13 @@ class Board:
     fault: str | None = None
 
 
+@dataclass
+class Loudspeaker:
+    """Stands for the channel: has a fault, or has none."""
+
+    sound_fault: str | None = None
+
+
 class Box:
     """A box with all inputs and a light, in virtual time."""
 
@@ -69,6 +76,7 @@ class Box:
         self.lines = VirtualLines(self.clock)
         self.junction = Junction()
         self.board = Board()
+        self.loudspeaker = Loudspeaker()
         self.disk = VirtualDisk(clock=self.clock, capacity_bytes=1000 * MIB)
         database = VirtualDatabase((kept.SCHEMA, outbox.SCHEMA, status.SCHEMA))
         shelf = Outbox(database=database, clock=self.clock, settings=ReportSettings())
@@ -81,6 +89,7 @@ class Box:
             trust=self.trust,
             disk=self.disk,
             reserve_mib=256,
+            channel=cast("Any", self.loudspeaker),
             presenter=cast("Any", self.board),
         )
         inputs = {
@@ -206,18 +215,20 @@ def test_a_broken_input_is_asked_again_and_does_not_take_the_others_along() -> N
     assert len(in_a_box(story).junction.asked) == 1
 
 
-def test_the_clock_the_disk_and_the_board_become_alerts_and_are_solved() -> None:
+def test_the_clock_the_disk_the_sound_device_and_the_board_become_alerts_and_are_solved() -> None:
     async def story(box: Box) -> None:
         assert not box.alerts.standing
         now = box.clock.utc_now()
         box.clock.lose()
         box.disk.fill(leave_bytes=100 * MIB)
         box.board.fault = "The board is silent."
+        box.loudspeaker.sound_fault = "no output device is called 'loa'; plug it in"
         await asyncio.sleep(49 * 3600)
-        assert list(box.alerts.standing) == ["board_dark", "clock_unsynced", "disk_low"]
+        assert list(box.alerts.standing) == ["board_dark", "clock_unsynced", "disk_low", "sound_missing"]
         box.clock.sync(now)
         box.disk.fill(leave_bytes=900 * MIB)
         box.board.fault = None
+        box.loudspeaker.sound_fault = None
         await asyncio.sleep(LOOK_EVERY_S + 1)
         assert not box.alerts.standing
 
