@@ -290,6 +290,14 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "Địa chỉ broker {url} không đúng dạng. Ví dụ: mqtt://máy-chủ:1883 hoặc mqtts://máy-chủ:8883",
         "The broker's address {url} does not have the right form. Examples: mqtt://host:1883 or mqtts://host:8883",
     ),
+    "bad_root": (
+        "Gốc topic {name} không đúng dạng, ví dụ: pa/v1",
+        "The root {name} does not have the right form, for example: pa/v1",
+    ),
+    "bad_issuer": (
+        "Tên nơi ra lệnh {name} không đúng dạng: 2-64 ký tự a-z 0-9 . _ -, ví dụ: xa-vi-huong",
+        "The issuer {name} does not have the right form: 2-64 of a-z 0-9 . _ -, for example: xa-vi-huong",
+    ),
     "bad_class": (
         "Không có lớp {name}: chọn routine (thường), priority (ưu tiên) hoặc emergency (khẩn cấp).",
         "There is no class {name}: choose routine, priority or emergency.",

@@ -12,6 +12,7 @@ URL_PATTERN = (
     r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?/?\Z"
 )
 """A host, or an address in brackets, and a port up to 65535."""
+ROOT_PATTERN = r"^[a-z0-9_-]{1,30}(/[a-z0-9_-]{1,30}){0,3}\Z"
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +58,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     root: Annotated[
         str,
         Meta(
-            pattern=r"^[a-z0-9_-]{1,30}(/[a-z0-9_-]{1,30}){0,3}\Z",
+            pattern=ROOT_PATTERN,
             description="first part of every topic; the same on the server",
         ),
     ] = "pa/v1"
