@@ -29,7 +29,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports errors inflow
-    hal/linux/      clock disk database sound portaudio gpio serial datagram broker mqtt web supervisor
+    hal/linux/      clock disk database sound portaudio gpio serial datagram broker mqtt web supervisor memory
     hal/sim/        world node loop clock disk database supervisor network broker link sound heard gpio record
                     sign sign_line board_line pty picture faults checkers judge
 

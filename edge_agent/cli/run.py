@@ -83,7 +83,9 @@ def _try_sim_dir(name: str) -> None:
 
 def _live(started: config.Start, path: Path) -> int:
     from edge_agent import agent
+    from hal.linux import memory
 
+    memory.keep_it_together()
     try:
         return asyncio.run(agent.run(started.settings, problems=started.problems, config_path=path))
     except KeyboardInterrupt:
