@@ -164,7 +164,7 @@ async def build(
     await router.open()
     conditions = Conditions(
         alerts=alerts, trust=trust, disk=hardware.disk, reserve_mib=settings.cache.reserve_mib,
-        presenter=presenter, guard=guard,
+        channel=channel, presenter=presenter, guard=guard,
     )  # fmt: skip
     monitor = Monitor(
         settings=settings.sense, clock=clock, lines=hardware.lines, router=router, channel=channel,

@@ -96,7 +96,10 @@ FORMS: Final = {
         "3-40 of a-z 0-9 -, without spaces",
     ),
     r"^[a-z0-9_-]{1,32}$": ("1-32 ký tự a-z 0-9 _ -", "1-32 of a-z 0-9 _ -"),
-    r"^mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?\Z": (
+    (
+        r"^mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+)"
+        r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?/?\Z"
+    ): (
         "mqtt://máy-chủ:1883 hoặc mqtts://máy-chủ:8883",
         "mqtt://host:1883 or mqtts://host:8883",
     ),
@@ -146,6 +149,10 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
         Advice(
             "The file is larger than {limit}.", "Is it the config file? Start again from config/node.toml."
         ),
+    ),
+    "too_deep": _Entry(
+        Advice("Tệp có quá nhiều ngoặc lồng nhau.", "Bắt đầu lại từ config/node.toml."),
+        Advice("The file is nested too deep.", "Start again from config/node.toml."),
     ),
     "not_utf8": _Entry(
         Advice("Tệp không phải là chữ UTF-8.", "Trong trình soạn thảo, lưu lại với bảng mã UTF-8."),
@@ -299,9 +306,13 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "Tệp cấu hình {path} có {count} lỗi; đang chạy bằng bản tốt gần nhất lưu trong {directory}.",
         "The config file {path} has {count} problem(s); running with the last good one kept in {directory}.",
     ),
+    "sim_dir_unwritable": (
+        "Không ghi được vào thư mục mô phỏng {directory} ({why}). Cách sửa: đặt --sim-dir sang thư mục khác.",
+        "The directory of the simulation {directory} cannot be written ({why}). Remedy: give another --sim-dir.",
+    ),
     "state_unwritable": (
-        "Không ghi được vào thư mục trạng thái {directory} ({why}). Cách sửa: dùng --state-dir hoặc sửa quyền của thư mục.",
-        "The state directory {directory} cannot be written ({why}). Remedy: give --state-dir, or correct its permissions.",
+        "Không ghi được vào thư mục trạng thái {directory} ({why}). Cách sửa: dùng --state-dir, sửa quyền của thư mục hoặc dọn đĩa.",
+        "The state directory {directory} cannot be written ({why}). Remedy: give --state-dir, correct its permissions or free space on its disk.",
     ),
     "usage": ("Dùng sai lệnh: {text}", "Wrong usage: {text}"),
     "see_help": ("Xem: {command} --help", "See: {command} --help"),
@@ -323,6 +334,14 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     "bad_broker_url": (
         "Địa chỉ broker {url} không đúng dạng. Ví dụ: mqtt://máy-chủ:1883 hoặc mqtts://máy-chủ:8883",
         "The broker's address {url} does not have the right form. Examples: mqtt://host:1883 or mqtts://host:8883",
+    ),
+    "bad_root": (
+        "Gốc topic {name} không đúng dạng, ví dụ: pa/v1",
+        "The root {name} does not have the right form, for example: pa/v1",
+    ),
+    "bad_issuer": (
+        "Tên nơi ra lệnh {name} không đúng dạng: 2-64 ký tự a-z 0-9 . _ -, ví dụ: xa-vi-huong",
+        "The issuer {name} does not have the right form: 2-64 of a-z 0-9 . _ -, for example: xa-vi-huong",
     ),
     "bad_class": (
         "Không có lớp {name}: chọn routine (thường), priority (ưu tiên) hoặc emergency (khẩn cấp).",

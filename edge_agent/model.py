@@ -19,10 +19,10 @@ Digest = NewType("Digest", str)
 
 RATE_HZ = 48_000
 """The one sample rate inside the node (AUDIO.md: 48 kHz mono float32)."""
-PERIOD_FRAMES = 960
-"""What the card takes at once: 20 ms."""
-RING_FRAMES = 7_200
-"""The most that waits between pump and card: 150 ms."""
+PERIOD_FRAMES = 2_400
+"""What the card takes at once: 50 ms."""
+RING_FRAMES = 28_800
+"""The most that waits between pump and card: 600 ms."""
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""

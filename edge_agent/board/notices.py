@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from edge_agent.board.dots import Dots
 from edge_agent.model import NS, Issuer, OrderId, Precedence
 from edge_agent.ticket import Ticket
-from hal.ports import Clock
+from hal.errors import DatabaseError, DiskFull
+from hal.ports import Clock, Database
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS board_notices (
@@ -70,6 +75,61 @@ class Notice:
         return self.precedence is Precedence.EMERGENCY
 
 
+class NoticeBook:
+    """The notices that outlive a restart, in the database. One that is full or broken costs no notice that is
+    shown: it is logged once, and what could not be written is written with the next thing that can."""
+
+    def __init__(self, *, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._unforgotten: list[OrderId] = []
+        self._failing = False
+
+    async def keep(self, *notices: Notice) -> None:
+        """Note them, and how much of their time is left."""
+        await self._write(notices)
+
+    async def forget(self, notices: Sequence[Notice]) -> None:
+        """They are wanted no longer, not after a restart either."""
+        self._unforgotten += [notice.id for notice in notices]
+        if notices:
+            await self._write(())
+
+    async def read(self) -> list[Notice] | None:
+        """What was wanted before the restart; None when that cannot be read now."""
+        try:
+            kept = await self._database.run(lambda connection: load(connection, self._clock))
+        except (DatabaseError, DiskFull) as error:
+            self._fails(error)
+            return None
+        return kept
+
+    async def _write(self, notices: Sequence[Notice]) -> None:
+        ids = tuple(self._unforgotten)
+
+        def work(connection: sqlite3.Connection) -> None:
+            remove(connection, ids)
+            for notice in notices:
+                save(connection, notice, self._clock)
+
+        try:
+            await self._database.run(work)
+        except (DatabaseError, DiskFull) as error:
+            self._fails(error)
+            return
+        del self._unforgotten[: len(ids)]
+        if self._failing:
+            logger.info("Notices are stored again.")
+        self._failing = False
+
+    def _fails(self, error: Exception) -> None:
+        if not self._failing:
+            logger.warning(
+                "Notices cannot be stored; until they can, a restart shows what stood before. error=%s", error
+            )
+        self._failing = True
+
+
 def wall_ns(moment: datetime) -> int:
     """A wall time in whole ns since 1970."""
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,7 +156,7 @@ def save(connection: sqlite3.Connection, notice: Notice, clock: Clock) -> None:
     )
 
 
-def remove(connection: sqlite3.Connection, ids: list[OrderId]) -> None:
+def remove(connection: sqlite3.Connection, ids: Sequence[OrderId]) -> None:
     """Keep these no longer."""
     connection.executemany("DELETE FROM board_notices WHERE id = ?", [(one,) for one in ids])
 

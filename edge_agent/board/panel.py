@@ -119,12 +119,21 @@ class Panel:
         return True
 
     async def take_over(self, dots: Dots) -> bool:
-        """Show a stored picture above everything else. Whether it was another before."""
+        """Show a stored picture above everything else. Whether it was another before.
+
+        A board that has lost its memory would take the order and show nothing, so it is asked first; see `ready`.
+        """
         if self._above == dots:
             return False
-        if await self._understood(TakeOver(self._used(dots))):
+        await self.look()
+        if self.ready and await self._understood(TakeOver(self._used(dots))):
             self._above = dots
         return True
+
+    async def look(self) -> None:
+        """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
+        if self._caps.read_back and not await self._still_ours():
+            self.ready = False
 
     def _used(self, dots: Dots) -> int:
         """The slot of a picture, which is now the latest used."""

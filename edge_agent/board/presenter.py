@@ -16,7 +16,7 @@ from edge_agent.board import spelling
 from edge_agent.board.dots import Dots
 from edge_agent.board.drawing import DrawingTable
 from edge_agent.board.link import BoardFault, Link
-from edge_agent.board.notices import Notice, Page, learn_wall_time, load, remove, save
+from edge_agent.board.notices import Notice, NoticeBook, Page, learn_wall_time
 from edge_agent.board.panel import Panel
 from edge_agent.board.protocols.alpha import PICTURE_LABELS, AlphaCodec
 from edge_agent.board.settings import BoardSettings
@@ -35,12 +35,14 @@ from edge_agent.model import (
     ReasonCode,
 )
 from edge_agent.ticket import Ticket
-from hal.errors import DatabaseError, DiskFull, SerialError
+from hal.errors import SerialError
 from hal.ports import Clock, Database, SerialPort
 
 logger = logging.getLogger(__name__)
 
 CLEARS_MAX = 8
+ALERT_LOOK_S = 60
+"""How long an alert may be gone from a board that has lost its memory."""
 BEGIN_S = 10.0
 """How long the asker may take to store that its order begins."""
 LEAST_WAIT_S = 0.001
@@ -80,7 +82,7 @@ class Presenter:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._database = database
+        self._book = NoticeBook(database=database, clock=clock)
         codec = AlphaCodec(
             columns=settings.columns,
             rows=settings.rows,
@@ -99,7 +101,7 @@ class Presenter:
         self._top: Notice | None = None
         self._changed = asyncio.Event()
         self._restored = False
-        self._reassert_ns = 0
+        self._reassert_ns = self._look_ns = 0
         self._backoff_s = BACKOFF_MIN_S
         self._good_ns = clock.monotonic_ns()
         """When the board was last known to be well."""
@@ -252,6 +254,9 @@ class Presenter:
             await self._panel.store(ahead if ahead in missing else missing[0], keep=pictures)
         elif notice.ticket is not None:
             await self._aired(notice)
+        elif notice.takes_over and now_ns >= self._look_ns:
+            await self._panel.look()
+            self._look_ns = self._clock.monotonic_ns() + ALERT_LOOK_S * NS
         else:
             self._end_clears()
             await self._wait(notice.due_ns if len(pictures) > 1 else None)
@@ -264,7 +269,8 @@ class Presenter:
     async def _wait(self, until_ns: int | None = None) -> None:
         """Wait for an order, or for whichever comes first of `until_ns`, an end, and the next check."""
         open_notices = [*self._wanted.values(), *self._asked.values()]
-        moments = [self._reassert_ns, *(notice.until_ns for notice in open_notices)]
+        moments = [self._look_ns] if self._top is not None and self._top.takes_over else []
+        moments += [self._reassert_ns, *(notice.until_ns for notice in open_notices)]
         moments += [notice.deadline_ns + 1 for notice in self._asked.values() if notice.started_ns is None]
         if until_ns is not None:
             moments.append(until_ns)
@@ -320,7 +326,7 @@ class Presenter:
         if self._asked.get(notice.precedence) is notice:
             del self._asked[notice.precedence]
         self._wanted[notice.precedence] = notice
-        await self._keep(notice)
+        await self._book.keep(notice)
         if ticket.finished is None:
             asrun = self._asrun(notice, Outcome.AIRED, None, proof=self._proof)
             ticket.end(
@@ -370,23 +376,13 @@ class Presenter:
         """These are wanted no longer, not after a restart either."""
         for notice in notices:
             del self._wanted[notice.precedence]
-        ids = [notice.id for notice in notices]
-        if ids:
-            try:
-                await self._database.run(lambda connection: remove(connection, ids))
-            except (DatabaseError, DiskFull):
-                logger.exception("A notice taken down could not be forgotten. ids=%s", ids)
-
-    async def _keep(self, notice: Notice) -> None:
-        """Store a notice, and how much of its time is left."""
-        try:
-            await self._database.run(lambda connection: save(connection, notice, self._clock))
-        except (DatabaseError, DiskFull):
-            logger.exception("A notice is shown but will not outlive a restart. id=%s", notice.id)
+        await self._book.forget(notices)
 
     async def _restore(self) -> None:
         """What was wanted before the restart is wanted again."""
-        kept = await self._database.run(lambda connection: load(connection, self._clock))
+        kept = await self._book.read()
+        if kept is None:
+            return
         self._restored = True
         for notice in kept:
             if await self._drawable(notice):
@@ -468,8 +464,8 @@ class Presenter:
         if self.fault is not None:
             logger.warning("The board is well again.")
             self.fault = None
-        for notice in self._wanted.values():
-            await self._keep(notice)
+        if self._wanted:
+            await self._book.keep(*self._wanted.values())
 
     async def _suffer(self, text: str) -> None:
         """The board is missing or silent: note it once, end orders that have waited too long, wait."""

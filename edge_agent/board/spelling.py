@@ -46,6 +46,8 @@ assert len(LETTERS) == 134
 _OWN_LETTERS = frozenset(letter for letter in LETTERS if letter > "\u00ff")
 _LATIN1_STRANGERS = frozenset(chr(code) for code in range(0xA1, 0x100)) - frozenset(LETTERS + "Ðð°±²³´º¿")
 """What old encodings put where Vietnamese letters belong."""
+_VNI_PAIRS = re.compile("a[âêùõàáã]|e[âùõàáã]|o[âùõ]|[iuy][ùõ]", re.IGNORECASE)
+"""A vowel and a letter that VNI puts behind it as its mark; no Vietnamese syllable has these side by side."""
 _QUOTES = frozenset("«»")
 _WORDS_OF_DOUBT = 2
 
@@ -155,7 +157,9 @@ def _is_font_trick(text: str) -> bool:
 
 
 def _is_doubtful(word: str) -> bool:
-    """Whether a stranger stands beside an ASCII letter (quotes only between two)."""
+    """Whether a stranger stands beside an ASCII letter (quotes only between two), or a vowel has a VNI mark."""
+    if _VNI_PAIRS.search(word):
+        return True
     for at, character in enumerate(word):
         if character not in _LATIN1_STRANGERS:
             continue

@@ -144,13 +144,10 @@ def forget(connection: sqlite3.Connection, digests: Collection[Digest]) -> None:
     connection.executemany("DELETE FROM asset WHERE digest = ?", ((digest,) for digest in digests))
 
 
-def evict(
+def oldest(
     connection: sqlite3.Connection, *, short_bytes: int, spared: Collection[Digest]
 ) -> list[Digest] | None:
-    """Take the least recently used out of the table until `short_bytes` are gained, never one of `spared`.
-
-    None, and nothing is taken out, when that is not enough: nothing is thrown away in vain.
-    """
+    """The least recently used that `short_bytes` are gained by, never one of `spared`; None when all are not enough."""
     gained, victims = 0, list[Digest]()
     for digest, size in connection.execute(
         "SELECT digest, size FROM asset WHERE quarantined IS NULL ORDER BY used"
@@ -160,9 +157,16 @@ def evict(
         if digest not in spared:
             victims.append(digest)
             gained += size
-    if gained < short_bytes:
-        return None
-    forget(connection, victims)
+    return victims if gained >= short_bytes else None
+
+
+def evict(
+    connection: sqlite3.Connection, *, short_bytes: int, spared: Collection[Digest]
+) -> list[Digest] | None:
+    """Take the `oldest` out of the table. None, and nothing is taken out, when that is not enough: nothing is
+    thrown away in vain."""
+    victims = oldest(connection, short_bytes=short_bytes, spared=spared)
+    forget(connection, victims or ())
     return victims
 
 

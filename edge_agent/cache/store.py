@@ -24,7 +24,7 @@ from edge_agent.cache.incoming import Incoming
 from edge_agent.cache.settings import MIB, CacheSettings
 from edge_agent.errors import MediaRefused
 from edge_agent.model import Digest, ReasonCode
-from hal.errors import DatabaseError, DiskError, DiskMissing
+from hal.errors import DatabaseError, DiskError, DiskFull, DiskMissing
 from hal.ports import Clock, Database, Disk
 
 __all__ = ["SCHEMA", "Asset", "Store", "Sweep"]
@@ -72,10 +72,12 @@ class Store:
     async def open(self) -> Sweep:
         """Bring table and disk together, and the whole within the quota. Raises DatabaseError.
 
-        What the disk will not show or remove is logged and left alone: without a cache the node goes on.
+        What the disk will not show or remove, or has no room to note, is logged and left for the next start:
+        without a cache the node goes on.
         """
         async with self._changing:
             rows = {row.asset.digest: row for row in await self._database.run(assets.all_rows)}
+            self._used = await self._database.run(assets.last_used)
             files, unseen, removed = await self._files()
             live = [
                 row.asset
@@ -87,7 +89,7 @@ class Store:
             found = [digest for digest in files if digest not in rows or rows[digest].quarantined is not None]
             added = self._clock.utc_now().isoformat(timespec="seconds")
 
-            def work(connection: sqlite3.Connection) -> int:
+            def work(connection: sqlite3.Connection) -> None:
                 assets.forget(connection, gone)
                 for digest in spoilt:
                     assets.quarantine(connection, digest, "Its file had the wrong size at start.")
@@ -95,13 +97,15 @@ class Store:
                     assets.add(
                         connection, digest=digest, size=files[digest], used=0, added=added, verified=False
                     )
-                return assets.last_used(connection)
 
-            self._used = await self._database.run(work)
-            self._doomed.update(dict.fromkeys(spoilt))
+            try:
+                await self._database.run(work)
+                self._doomed.update(dict.fromkeys(spoilt))
+            except (DatabaseError, DiskError) as error:
+                logger.warning("What the cache holds could not be noted. error=%s", error)
             try:
                 await self._make_room(0, strict=False)
-            except DiskError as error:
+            except (DatabaseError, DiskError) as error:
                 logger.warning("The cache could not be tidied up. error=%s", error)
         sweep = Sweep(
             kept=len(rows) - len(gone) - len(spoilt),
@@ -324,7 +328,10 @@ class Store:
             assets.touch(connection, uses)
             return assets.evict(connection, short_bytes=short, spared=spared)
 
-        victims = await self._database.run(work)
+        try:
+            victims = await self._database.run(work)
+        except DiskFull:
+            victims = await self._evict_from_a_full_disk(short, spared)
         if victims is None:
             if strict:
                 raise MediaRefused(ReasonCode.NO_SPACE, _no_room(need, over_quota, free, settings))
@@ -335,6 +342,17 @@ class Store:
         free = await self._disk.free_bytes()
         if strict and need + unwritten + settings.reserve_bytes > free:
             raise MediaRefused(ReasonCode.NO_SPACE, _no_room(need, over_quota, free, settings))
+
+    async def _evict_from_a_full_disk(self, short: int, spared: frozenset[Digest]) -> list[Digest] | None:
+        """Not even the table can be written: the files go first, and the table follows when there is room."""
+        victims = await self._database.run(
+            lambda connection: assets.oldest(connection, short_bytes=short, spared=spared)
+        )
+        for digest in victims or ():
+            await self._disk.remove(path_of(digest))
+        if victims:
+            await self._database.run(lambda connection: assets.forget(connection, victims))
+        return victims
 
     async def _remove_doomed(self) -> None:
         """Remove files whose rows are gone; what a cancellation or a failing disk left over comes again."""

@@ -25,9 +25,7 @@ PARSED_ELSEWHERE: Final = {
 }
 """Verbs that `edge_agent.cli.carry_out` never lets come here; they stand in the help."""
 
-HELP = (
-    "Nút loa và bảng tin thôn bản / village loudspeaker and notice board node. Tiếng Việt: EDGE_AGENT_LANG=vi"
-)
+HELP = "Nút loa và bảng tin thôn bản / village loudspeaker and notice board node. English messages: EDGE_AGENT_LANG=en"
 
 
 def main(arguments: Sequence[str]) -> int:

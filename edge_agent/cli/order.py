@@ -20,6 +20,8 @@ import typer
 
 from edge_agent.catalogue import Language
 from edge_agent.cli import posting, speech
+from edge_agent.command.envelope import ISS_PATTERN
+from edge_agent.command.settings import ROOT_PATTERN
 from edge_agent.model import Precedence
 
 Args = dict[str, Any]
@@ -225,6 +227,10 @@ def address(
     for name in (node, group):
         if name is not None and _NAME.fullmatch(name) is None:
             raise speech.Usage("bad_name", name=name)
+    if re.search(ROOT_PATTERN, root) is None:
+        raise speech.Usage("bad_root", name=root)
+    if issuer is not None and re.search(ISS_PATTERN, issuer) is None:
+        raise speech.Usage("bad_issuer", name=issuer)
     return posting.Address(
         broker=broker,
         node=node,

@@ -21,8 +21,8 @@ from edge_agent import catalogue
 from edge_agent.catalogue import Language
 from edge_agent.cli import keyfile, speech
 from edge_agent.cli.keyfile import KeyFile
-from edge_agent.command.envelope import ID_PATTERN, Order, seal
-from edge_agent.command.messages import ARGS_OF_VERB
+from edge_agent.command.envelope import ID_PATTERN, Order, seal, worded
+from edge_agent.command.messages import ARGS_OF_VERB, FORMS
 from edge_agent.command.signing import Signer
 from edge_agent.command.topics import order_topic
 from edge_agent.model import TERMINAL, Issuer, OrderId, OrderState, Precedence
@@ -116,7 +116,7 @@ def make(verb: str, args: Mapping[str, Any], address: Address, now: datetime) ->
     try:
         msgspec.convert(args, ARGS_OF_VERB[verb])
     except msgspec.ValidationError as error:
-        raise speech.Usage("bad_arguments", text=error) from None
+        raise speech.Usage("bad_arguments", text=worded(error, FORMS)) from None
     microseconds = (now - datetime.fromtimestamp(0, now.tzinfo)) // timedelta(microseconds=1)
     return Order(
         id=OrderId(address.id or ulid(now)),

@@ -1,7 +1,7 @@
 """`edge-agent run`: the daemon.
 
-Exit codes: 0 stopped as asked; 1 no config that can be used; 2 wrong usage; 3 the state directory
-cannot be written; others as `edge_agent.agent.run` says.
+Exit codes: 0 stopped as asked; 1 no config that can be used; 2 wrong usage; 3 the state directory,
+or that of --sim-dir, cannot be written; others as `edge_agent.agent.run` says.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,18 +44,19 @@ def main(arguments: Sequence[str]) -> int:
         speech.complain(catalogue.say("start_refused", tongue, **facts))
         speech.tell(invalid.problems, tongue)
         return NO_CONFIG
-    directory = Path(started.settings.storage.state_dir)
-    try:
-        if started.problems:
-            directory.mkdir(parents=True, exist_ok=True)
-        else:
-            config.propose(directory, started.text)
-    except OSError as error:
-        why = error.strerror or str(error)
-        speech.complain(catalogue.say("state_unwritable", tongue, directory=directory, why=why))
-        return NO_STATE
+    for code, directory, step in (
+        ("state_unwritable", started.settings.storage.state_dir, partial(_keep_config, started)),
+        ("sim_dir_unwritable", started.settings.sim.dir, partial(_try_sim_dir, started.settings.sim.dir)),
+    ):
+        try:
+            step()
+        except OSError as error:
+            why = error.strerror or str(error)
+            speech.complain(catalogue.say(code, tongue, directory=directory, why=why))
+            return NO_STATE
     log_lines.begin(started.settings.log.level)
     if started.problems:
+        directory = started.settings.storage.state_dir
         facts = {"path": path, "count": len(started.problems), "directory": directory}
         log.error("%s", catalogue.say("start_degraded", tongue, **facts))
         for problem in started.problems:
@@ -62,9 +64,28 @@ def main(arguments: Sequence[str]) -> int:
     return _live(started, path)
 
 
+def _keep_config(started: config.Start) -> None:
+    """Make the state directory; a good config is proposed as the next last good one."""
+    directory = Path(started.settings.storage.state_dir)
+    if started.problems:
+        directory.mkdir(parents=True, exist_ok=True)
+    else:
+        config.propose(directory, started.text)
+
+
+def _try_sim_dir(name: str) -> None:
+    if name:
+        import tempfile
+
+        Path(name).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=name).close()
+
+
 def _live(started: config.Start, path: Path) -> int:
     from edge_agent import agent
+    from hal.linux import memory
 
+    memory.keep_it_together()
     try:
         return asyncio.run(agent.run(started.settings, problems=started.problems, config_path=path))
     except KeyboardInterrupt:

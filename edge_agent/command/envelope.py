@@ -40,14 +40,14 @@ ID_PATTERN = (
 )
 """One spelling per id: an id that could be spelt in two ways could be used twice."""
 
-_ISS_PATTERN = r"^[a-z0-9][a-z0-9._-]{1,63}\Z"
+ISS_PATTERN = r"^[a-z0-9][a-z0-9._-]{1,63}\Z"
 _AUD_PATTERN = r"^[ng]:[a-z0-9-]{1,40}\Z"
 _VERB_PATTERN = r"^[a-z_]{1,32}\Z"
 _CLASS_PATTERN = r"^[a-z]{1,32}\Z"
 
 FORMS = {
     ID_PATTERN: "a ULID in upper case or a UUID in lower case",
-    _ISS_PATTERN: "a name of 2 to 64 of a-z, 0-9, `.`, `_`, `-`",
+    ISS_PATTERN: "a name of 2 to 64 of a-z, 0-9, `.`, `_`, `-`",
     _AUD_PATTERN: "`n:` and a node's name, or `g:` and a group's",
     _VERB_PATTERN: "a verb in lower case",
     _CLASS_PATTERN: "routine, priority or emergency",
@@ -55,7 +55,7 @@ FORMS = {
 """The patterns of this page in words: nobody should have to read them in a refusal."""
 
 _Id = Annotated[str, Meta(pattern=ID_PATTERN)]
-_Iss = Annotated[str, Meta(pattern=_ISS_PATTERN)]
+_Iss = Annotated[str, Meta(pattern=ISS_PATTERN)]
 _Audience = Annotated[list[Annotated[str, Meta(pattern=_AUD_PATTERN)]], Meta(min_length=1, max_length=64)]
 _When = Annotated[datetime, Meta(tz=True)]
 

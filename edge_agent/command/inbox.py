@@ -88,6 +88,10 @@ class Inbox:
         self._nonce = self._token()
         self._connected = False
         self._failures = 0
+        self._fault: str | None = None
+        """What ended the last session and has been logged."""
+        self._unstored = False
+        """It was the database or the disk."""
 
     @property
     def connected(self) -> bool:
@@ -139,7 +143,8 @@ class Inbox:
     # ------------------------------------------------------------ a connection
 
     async def _connection(self, execution: Execution) -> None:
-        """One connection, from CONNECT to its end; a fault is logged once, until a session stands.
+        """One connection, from CONNECT to its end. A fault is logged once, until it ends: the broker's when
+        a session stands, the storage's when an order has been stored.
 
         Before it, whatever lies open in the journal is taken up: after a start that is what the last
         run left, later an order that was journalled just when a session broke.
@@ -152,8 +157,9 @@ class Inbox:
         except (BrokerError, DatabaseError, DiskError) as error:
             if self._connected and self._clock.monotonic_ns() - began_ns >= SETTLED_S * NS:
                 self._failures = 0
-            if self._connected or self._failures == 0:
+            if str(error) != self._fault:
                 logger.warning("No session with the broker; trying again. error=%s", error)
+            self._fault, self._unstored = str(error), not isinstance(error, BrokerError)
             self._failures += 1
         finally:
             self._connected = False
@@ -169,11 +175,13 @@ class Inbox:
         )
         async with self._broker.session(connect) as session:
             await self._greet(session, token)
-            logger.info(
-                "Connected to the broker. session_present=%s attempts=%d",
-                session.session_present,
-                self._failures + 1,
-            )
+            if not self._unstored:
+                logger.info(
+                    "Connected to the broker. session_present=%s attempts=%d",
+                    session.session_present,
+                    self._failures + 1,
+                )
+                self._fault = None
             self._connected = True
             try:
                 await self._serve(session, execution, token)
@@ -279,6 +287,9 @@ class Inbox:
             delivery = await session.receive()
             accepted = await self._take(delivery, execution)
             session.acknowledge(delivery)
+            if self._unstored:
+                logger.info("Orders can be stored again.")
+                self._fault, self._unstored = None, False
             if accepted is not None and accepted.intent is not None:
                 execution.start(accepted.entry, accepted.intent)
 

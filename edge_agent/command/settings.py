@@ -7,6 +7,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+URL_PATTERN = (
+    r"^mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+)"
+    r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?/?\Z"
+)
+"""A host, or an address in brackets, and a port up to 65535."""
+ROOT_PATTERN = r"^[a-z0-9_-]{1,30}(/[a-z0-9_-]{1,30}){0,3}\Z"
+
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the node reaches the central server."""
@@ -14,7 +21,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     url: Annotated[
         str,
         Meta(
-            pattern=r"^mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/:@\[\]]+)(:[0-9]{1,5})?/?\Z",
+            pattern=URL_PATTERN,
             max_length=300,
             description="address of the broker: mqtt://host:1883, or mqtts://host:8883 with TLS",
         ),
@@ -51,7 +58,7 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     root: Annotated[
         str,
         Meta(
-            pattern=r"^[a-z0-9_-]{1,30}(/[a-z0-9_-]{1,30}){0,3}\Z",
+            pattern=ROOT_PATTERN,
             description="first part of every topic; the same on the server",
         ),
     ] = "pa/v1"

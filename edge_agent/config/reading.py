@@ -146,6 +146,9 @@ class _Source:
             text = "\n".join(rows)
             try:
                 self.tables = tomllib.loads(text)
+            except RecursionError:
+                self.problems.append(Problem(code="too_deep"))
+                break
             except tomllib.TOMLDecodeError as error:
                 line, problem = _syntax_problem(str(error), text)
                 self.problems.append(problem)
@@ -190,7 +193,7 @@ class _Source:
             if label is not None:
                 problem = replace(problem, override=label, line=None)
                 break
-        if code == "room_refused" and problem.override is None:
+        if code in {"room_refused", "unknown_section"} and problem.override is None:
             below = [label for origin, label in self.origins.items() if origin[: len(path)] == path]
             problem = replace(problem, override=below[-1] if below and problem.line is None else None)
         self.problems.append(problem)
@@ -235,7 +238,7 @@ def _override_path(name: str) -> tuple[str, ...] | None:
     """The path a dotted TOML key names, or None when it is not one."""
     try:
         inner: Any = tomllib.loads(f"{name} = 0") if "\n" not in name else {}
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return None
     path: tuple[str, ...] = ()
     while isinstance(inner, dict):
@@ -250,7 +253,7 @@ def _override_value(text: str) -> Any:
     """TOML if it is, else the text itself."""
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
     return parsed["value"] if set(parsed) == {"value"} else text
 

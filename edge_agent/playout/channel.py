@@ -162,6 +162,11 @@ class Channel:
         return self._volume
 
     @property
+    def sound_fault(self) -> str | None:
+        """Why the latest turn that wanted the sound device did not get it; None when it did."""
+        return self._deck.fault
+
+    @property
     def sounding(self) -> bool:
         """Whether somebody has the turn."""
         return self._arbiter.current is not None

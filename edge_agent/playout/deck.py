@@ -30,6 +30,8 @@ class Deck:
         self._sound = sound
         self._clock = clock
         self._stream: SoundStream | None = None
+        self.fault: str | None = None
+        """Why the latest turn that wanted the device did not get it; None when it did."""
 
     async def obtain(self) -> SoundStream:
         """The open stream; tries a few times to open it. Raises SoundMissing."""
@@ -39,6 +41,7 @@ class Deck:
             except SoundMissing as error:
                 log.warning("The sound device cannot be opened. attempt=%d error=%s", attempt, error)
                 if attempt == self._settings.open_tries:
+                    self.fault = str(error)
                     raise
             await asyncio.sleep(self._settings.open_retry_s)
         raise AssertionError  # open_tries >= 1
@@ -50,8 +53,9 @@ class Deck:
         while True:
             try:
                 return await self._open()
-            except SoundMissing:
+            except SoundMissing as error:
                 if self._clock.monotonic_ns() >= until_ns:
+                    self.fault = str(error)
                     raise
             await asyncio.sleep(_REOPEN_EVERY_S)
 
@@ -66,4 +70,5 @@ class Deck:
             self._stream = await self._sound.open(
                 rate_hz=RATE_HZ, period_frames=PERIOD_FRAMES, ring_frames=RING_FRAMES
             )
+            self.fault = None
         return self._stream

@@ -4,8 +4,8 @@ The limiter looks 5 ms ahead: the gain that a peak needs is spread by a moving m
 look-ahead and smoothed by a moving mean of the same length, so it has arrived when the peak
 does and never clicks. It lets go at a fixed number of dB a second, which in logarithms is a
 running minimum of (gain - slope x time) and therefore one numpy call. Peaks between the samples
-are found by 4x interpolation (ITU-R BS.1770-5, annex 2). Blocks that cannot come near the
-ceiling skip all of this.
+are found by 4x interpolation (ITU-R BS.1770-5, annex 2), and only where a sample is so high that
+one may pass the ceiling; a block without such a peak is given out as it is.
 
 Volume: 100 is 0 dB and each step below is 0.3 dB (50 = -15 dB, 1 = -29.7 dB); 0 is silence.
 """
@@ -34,8 +34,8 @@ _HALF = 12
 _SHAPE = 3.0
 """Of its Kaiser window: the smaller, the further up it is right (here to 20 kHz within 0.02 dB)."""
 LATENCY_FRAMES = LOOK_AHEAD_FRAMES + _HALF
-_MARGIN = 0.5
-"""True peaks are taken to be less than twice the highest sample (6 dB above it)."""
+_CELL_FRAMES = RATE_HZ * 5 // 1000
+"""What is looked at as one when peaks are sought."""
 
 
 def _interpolators() -> list[npt.NDArray[np.float32]]:
@@ -50,6 +50,8 @@ def _interpolators() -> list[npt.NDArray[np.float32]]:
 
 
 _KERNELS = _interpolators()
+_REACH = 1 / max(float(np.sum(np.abs(kernel))) for kernel in _KERNELS)
+"""What is below this part of the ceiling has no interpolated peak above it (here -8.1 dB)."""
 RISE: Frames = (0.5 - 0.5 * np.cos(np.pi * (np.arange(RAMP_FRAMES) + 0.5) / RAMP_FRAMES)).astype(np.float32)
 """The edge at a start; backwards, at an end."""
 
@@ -148,22 +150,25 @@ class _Limiter:
         line = np.concatenate((self._delay, frames))
         self._delay = line[count:]
         first = self._delay.size - LATENCY_FRAMES
-        out = line[first : first + count].copy()
-        quiet = float(np.max(np.abs(line))) < self._ceiling * _MARGIN
-        if not quiet or self._gains.any():
-            out *= self._gain_for(line[LOOK_AHEAD_FRAMES:], count)
+        out = line[first : first + count]
+        gains = self._gain_for(line[LOOK_AHEAD_FRAMES:], count)
+        if gains is not None:
+            out = out * gains
         if self._skip:
             skipped = min(self._skip, count)
             self._skip -= skipped
             out = out[skipped:]
         return out
 
-    def _gain_for(self, line: Frames, count: int) -> Frames:
-        """The factor for each frame given out; `line` is the new frames and 2*_HALF-1 before them."""
-        peaks = true_peaks(line)
-        assert peaks.size == count
-        with np.errstate(divide="ignore"):
-            needed = np.minimum(0.0, self._ceiling_db - 20 * np.log10(peaks.astype(np.float64)))
+    def _gain_for(self, line: Frames, count: int) -> Frames | None:
+        """The factor for each frame given out (None: 1); `line` is the new frames and 2*_HALF-1 before them."""
+        peaks = self._peaks(line, count)
+        hot = None if peaks is None else np.flatnonzero(peaks > self._ceiling)
+        if (hot is None or not hot.size) and not self._gains.any():
+            return None
+        needed = np.zeros(count)
+        if peaks is not None and hot is not None:
+            needed[hot] = self._ceiling_db - 20 * np.log10(peaks[hot])
         ramp = self._slope * np.arange(1, count + 1)
         released = np.minimum.accumulate(np.minimum(needed - ramp, self._gains[-1])) + ramp
         released = np.minimum(released, 0.0)
@@ -175,6 +180,23 @@ class _Limiter:
         window = LOOK_AHEAD_FRAMES + 1
         means: Frames = ((sums[window:] - sums[:-window]) / window)[-count:].astype(np.float32)
         return means
+
+    def _peaks(self, line: Frames, count: int) -> Frames | None:
+        """The true peak of each gap that may pass the ceiling, 0 of the others; None when no gap may."""
+        threshold = self._ceiling * _REACH
+        if max(float(line.max()), -float(line.min())) < threshold:
+            return None
+        cells = -(-line.size // _CELL_FRAMES)
+        highest = np.zeros((cells + 1) * _CELL_FRAMES, np.float32)
+        np.abs(line, out=highest[: line.size])
+        loud = highest.reshape(cells + 1, _CELL_FRAMES).max(axis=1) >= threshold
+        near = np.concatenate(((False,), loud[:-1] | loud[1:], (False,)))  # a gap reaches into the next cell
+        edges = np.flatnonzero(near[1:] != near[:-1]) * _CELL_FRAMES
+        peaks = np.zeros(count, np.float32)
+        for begin, end in edges.reshape(-1, 2).clip(max=count):
+            if begin < end:
+                peaks[begin:end] = true_peaks(line[begin : end + 2 * _HALF - 1])
+        return peaks
 
 
 def _moving_minimum(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:

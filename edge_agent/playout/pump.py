@@ -1,7 +1,7 @@
 """Moves one programme from its source through the gain stage to the card, and knows its place.
 
 The card is the clock: `write` returns at its pace. The place is the first programme frame that
-has not sounded. What was read but has not sounded is remembered (about a second), so after an
+has not sounded. What was read but has not sounded is remembered (some seconds), so after an
 interruption the programme goes on with exactly the next frame, only faded at the cut.
 """
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCK_FRAMES = RATE_HZ // 5
-"""What is levelled and written at once: 200 ms, few wake-ups (the ring takes it piece by piece)."""
-KEPT_FRAMES = RATE_HZ
-"""Least that is remembered of what was read: more than ring, card and limiter can hold."""
+BLOCK_FRAMES = RATE_HZ * 2 // 5
+"""What is levelled and written at once: 400 ms, as much as the card asks for when it wakes us."""
+KEPT_FRAMES = 3 * RATE_HZ
+"""Least that is remembered of what was read: more than ring, card and limiter can hold, and the longest rewind."""
 
 
 class Pump:
@@ -138,7 +138,7 @@ class Pump:
     def _keep(self, frames: Frames) -> None:
         self._kept.append(frames)
         self._read_to += frames.size
-        while self._read_to - self._kept_from - self._kept[0].size >= 2 * KEPT_FRAMES:
+        while self._read_to - self._kept_from - self._kept[0].size >= KEPT_FRAMES:
             self._kept_from += self._kept.popleft().size
 
     def _unheard(self, place: int) -> list[Frames]:

@@ -46,6 +46,11 @@ class SilentChannel:
         return self._volume
 
     @property
+    def sound_fault(self) -> None:
+        """It is the amplifier that is missing."""
+        return
+
+    @property
     def sounding(self) -> bool:
         """Never."""
         return False

@@ -3,7 +3,8 @@
 Facts about PyAV/FFmpeg that this leans on: a file-like reader is enough for `av.open`; the demuxers
 allowed are named, because a playlist that calls itself a bulletin would make FFmpeg open other
 files and addresses; `aresample` mixes float stereo to mono at +3 dB unless `rematrix_maxval` is 1,
-which makes it the mean; a resampler refuses frames whose form changed, so a new one is made then.
+which makes it the mean; a resampler refuses frames whose form changed, so a new one is made then;
+the resampler costs more by the call than by the frame, and an MP3 has 38 frames a second.
 """
 
 from __future__ import annotations
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BLOCK_FRAMES = RATE_HZ // 2
-"""What is decoded at once, on a thread: half a second."""
+BLOCK_FRAMES = 2 * RATE_HZ
+"""What is decoded at once, on a thread: 2 s, for a thread that wakes costs more than what it decodes."""
+FIRST_FRAMES = RATE_HZ // 8
+"""Of a programme's beginning, so that it can begin soon."""
+_PIECE_FRAMES = RATE_HZ // 2
+"""Decoded frames are gathered to about half a second before they are resampled together."""
 BAD_IN_A_ROW = 400
 """So many undecodable packets one after another (about 10 s) end a programme."""
 _DEMUXERS = "aac,aiff,flac,matroska,webm,mov,mp4,m4a,mp3,ogg,wav,w64"
@@ -67,7 +72,9 @@ class Decoder:
         self._bad_in_a_row = 0
         self._broken: MediaRefused | None = None
         self._resampler: Any = None
-        self._form: tuple[int, str, str] | None = None
+        self._gathered = av.AudioFifo()
+        self._channels = 0
+        self._piece_frames = _PIECE_FRAMES
         try:
             self._container = av.open(reader, mode="r", options={"format_whitelist": _DEMUXERS}, **_LENIENT)
             if not self._container.streams.audio:
@@ -93,9 +100,10 @@ class Decoder:
         return None
 
     def block(self, frames: int = BLOCK_FRAMES) -> Frames:
-        """About `frames` frames (one packet more at most), fewer only at the end; empty after it."""
+        """About `frames` frames (a piece of half a second more at most), fewer only at the end; empty after it."""
         if self._broken is not None:
             raise self._broken
+        self._piece_frames = min(frames, _PIECE_FRAMES)
         parts: list[Frames] = []
         count = 0
         try:
@@ -117,21 +125,34 @@ class Decoder:
 
     def _decoded(self) -> Iterator[Frames]:
         for frame in self._audio():
-            form = (frame.sample_rate, frame.layout.name, frame.format.name)
-            if form != self._form:
-                yield from self._resampled(None)
-                self._form = form
-                self._resampler = av.AudioResampler(
-                    format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"}
-                )
             frame.pts = None  # a hole in the time stamps is no reason to invent or drop samples
-            yield from self._resampled(frame)
-        yield from self._resampled(None)
+            if frame.layout.nb_channels != self._channels:  # the FIFO would read past the frame's end
+                yield from self._flushed()
+                self._channels = frame.layout.nb_channels
+            try:
+                self._gathered.write(frame)
+            except ValueError:  # another rate or format
+                yield from self._flushed()
+                self._gathered.write(frame)
+            if self._gathered.samples * RATE_HZ >= self._piece_frames * frame.sample_rate:
+                yield from self._resampled(self._gathered.read())
+        yield from self._flushed()
+
+    def _flushed(self) -> Iterator[Frames]:
+        """What was gathered and what the resampler still holds; what follows may have another form."""
+        if self._gathered.samples:
+            yield from self._resampled(self._gathered.read())
+        if self._resampler is not None:
+            yield from self._resampled(None)
+            self._resampler = None
+        self._gathered = av.AudioFifo()
 
     def _resampled(self, frame: Any) -> Iterator[Frames]:
         """Through the resampler; None flushes it."""
         if self._resampler is None:
-            return
+            self._resampler = av.AudioResampler(
+                format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"}
+            )
         for out in self._resampler.resample(frame):
             if out is not None and out.samples:
                 # A view (`to_ndarray` costs five times as much); `block` joins the pieces into a new array.
@@ -233,7 +254,7 @@ async def open_media(reader: BinaryIO, gain_db: float) -> MediaSource:
     def begin() -> tuple[Decoder, Frames]:
         decoder = Decoder(reader)
         try:
-            first = decoder.block(BLOCK_FRAMES // 4)
+            first = decoder.block(FIRST_FRAMES)
             if not first.size:
                 raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why="nothing in it decodes"))
         except BaseException:

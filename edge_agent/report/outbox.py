@@ -83,7 +83,8 @@ class Outbox:
         self._bucket = _Bucket(
             settings.bytes_per_s, settings.burst_bytes, settings.burst_bytes, clock.monotonic_ns()
         )
-        self._resend_ns: int | None = None
+        self._resend_ns = 0
+        """When what the server has not acknowledged may be sent again."""
         self._resend_wait_s = settings.resend_after_s
         self._failing = False
         self._draining = False
@@ -141,10 +142,12 @@ class Outbox:
 
     async def _pour(self, session: BrokerSession) -> None:
         """Settle what became of the last wave, take the next, send it; wait when there is none."""
-        await self._begin()
+        await self._begin(sends_max=self._settings.sends_max)
         result = _Result()
         while True:
             self._woken.clear()
+            if self._clock.monotonic_ns() >= self._resend_ns:
+                await self._begin(sends_max=0)
             rest_s = self._bucket.wait_s(self._clock.monotonic_ns())
             wave = await self._settle_and_take(result, take=rest_s == 0 and result.lost is None)
             if self._failing:
@@ -160,16 +163,17 @@ class Outbox:
             else:
                 await self._wait(wave.next_ns)
 
-    async def _begin(self) -> None:
-        """A connection begins: what earlier ones left unacknowledged may be due again."""
+    async def _begin(self, *, sends_max: int) -> None:
+        """A connection begins, or has lasted for long: what was left unacknowledged may be due again; to a
+        server that never acknowledges anything, `sends_max` times in all."""
         now_ns, settings, begun = self._clock.monotonic_ns(), self._settings, self._begun
-        again = self._resend_ns is None or now_ns >= self._resend_ns
+        again = now_ns >= self._resend_ns
 
         def work(connection: sqlite3.Connection) -> int:
             shelf.limit(connection, settings.outbox_max_entries)
             if not begun:
                 shelf.begin(connection)
-            return shelf.send_again(connection, settings.sends_max) if again else 0
+            return shelf.send_again(connection, sends_max) if again else 0
 
         count = await self._database.run(work)
         self._begun = True
@@ -212,12 +216,11 @@ class Outbox:
         return await self._database.run(work)
 
     async def _wait(self, next_ns: int | None) -> None:
-        """Until something is put on the shelf, or something refused may be tried again."""
+        """Until something is put on the shelf, or something refused or unacknowledged may be tried again."""
         now_ns = self._clock.monotonic_ns()
         ends = [hold.until_ns for hold in self._holds.values() if hold.until_ns > now_ns]
-        if next_ns is not None:
-            ends.append(next_ns)
-        left_s = max(0.0, (min(ends) - now_ns) / NS) if ends else None
+        ends += [self._resend_ns] if next_ns is None else [self._resend_ns, next_ns]
+        left_s = max(0.0, (min(ends) - now_ns) / NS)
         try:
             async with asyncio.timeout(left_s):
                 await self._woken.wait()

@@ -1,6 +1,6 @@
-"""What is wrong with the node without any line saying so: its clock, its disk, its board.
+"""What is wrong with the node without any line saying so: its clock, its disk, its sound device, its board.
 
-Looked at every half minute; each becomes an alert once, and is solved once.
+Looked at every minute; each becomes an alert once, and is solved once.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import logging
 from edge_agent.board.presenter import Presenter
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.model import Precedence
+from edge_agent.playout.channel import Channel
 from edge_agent.playout.guard import Guard
+from edge_agent.playout.silent import SilentChannel
 from edge_agent.report.status import Alerts
 from hal.errors import DiskError
 from hal.ports import Disk
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 30.0
+LOOK_EVERY_S = 60.0
 _MIB = 1024 * 1024
 
 
@@ -32,6 +34,7 @@ class Conditions:
         trust: ClockTrust,
         disk: Disk,
         reserve_mib: int,
+        channel: Channel | SilentChannel,
         presenter: Presenter | None,
         guard: Guard | None = None,
     ) -> None:
@@ -39,6 +42,7 @@ class Conditions:
         self._trust = trust
         self._disk = disk
         self._reserve_mib = reserve_mib
+        self._channel = channel
         self._presenter = presenter
         self._guard = guard
 
@@ -58,6 +62,7 @@ class Conditions:
             else f"The clock is {sight.quality}: orders need the birth's nonce. Check the network, or the time service.",
         )
         await self._tell("disk_low", await self._disk_low())
+        await self._tell("sound_missing", self._sound_missing())
         if self._guard is not None:
             await self._tell("emergency_muted", _muted_for_emergencies(self._guard))
         if self._presenter is not None:
@@ -74,6 +79,10 @@ class Conditions:
         return (
             f"Only {free_mib // 10 * 10} MiB are free. Something other than the media cache fills the disk."
         )
+
+    def _sound_missing(self) -> str | None:
+        fault = self._channel.sound_fault
+        return None if fault is None else f"Nothing can be played: {fault}"
 
     async def _tell(self, alert: str, text: str | None) -> None:
         if text is None:

@@ -22,7 +22,7 @@ from edge_agent.sense.conditions import Conditions
 from edge_agent.sense.light import PATTERN, condition
 from edge_agent.sense.settings import Meaning, SenseSettings
 from hal.errors import HalError
-from hal.ports import Clock, InputLine, Lines
+from hal.ports import Clock, InputLine, Lines, OutputLine
 
 log = logging.getLogger(__name__)
 
@@ -131,18 +131,33 @@ class Monitor:
         log.info("The stop button was pressed. silent_for_s=%d", self._settings.button_stop_s)
 
     async def _shine(self) -> None:
+        """Keep the light going; a light that cannot be had costs one warning, never the node."""
+        silent = False
+        led: OutputLine | None = None
+        while True:
+            try:
+                if led is None:
+                    led = self._led()
+                await self._one_cycle(led)
+                silent = False
+            except HalError as error:
+                if not silent:
+                    log.warning("The status light cannot be driven. error=%s", error)
+                silent = True
+                await asyncio.sleep(_RETRY_S)
+
+    def _led(self) -> OutputLine:
         spec = self._settings.status_led
         assert spec is not None
-        led = self._lines.output(spec.spec("status_led"))
-        lit: bool | None = None
-        while True:
-            now = condition(
-                faults=len(self._alerts.standing),
-                online=self._outbox.draining,
-                sounding=self._channel.sounding,
-            )
-            for light, seconds in PATTERN[now]:
-                if light != lit:
-                    led.set(active=light)
-                    lit = light
-                await asyncio.sleep(seconds)
+        return self._lines.output(spec.spec("status_led"))
+
+    async def _one_cycle(self, led: OutputLine) -> None:
+        now = condition(
+            faults=len(self._alerts.standing),
+            online=self._outbox.draining,
+            sounding=self._channel.sounding,
+        )
+        for light, seconds in PATTERN[now]:
+            if light != led.active():
+                led.set(active=light)
+            await asyncio.sleep(seconds)

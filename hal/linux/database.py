@@ -9,6 +9,7 @@ other connection out (it also spares the -shm file), and a lock file says who ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -142,8 +143,9 @@ class SqliteDatabase:
                 f"Another agent (process {holder}) uses the state directory {self._path.parent}; "
                 "stop it first, or give this one a directory of its own."
             ) from None
-        os.ftruncate(self._lock_fd, 0)
-        os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without its holder's name
+            os.ftruncate(self._lock_fd, 0)
+            os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode("ascii"), 0)
 
     def _create(self) -> None:
         """Make the file private and its name durable before SQLite writes to it."""

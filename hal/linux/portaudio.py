@@ -5,6 +5,9 @@ Facts about PortAudio that this leans on:
   terminate and initialize, which may not happen while a stream is open; it is done here when
   /proc/asound says that something changed, after a device was lost, and when one is not found or
   does not open.
+- To make the list it opens every device that ALSA's configuration names. Some of Debian's plugins cost
+  14 MiB and a tenth of a second when they are asked, so this process reads `alsa.conf` beside this file
+  (docs/decisions/0191), unless ALSA_CONFIG_PATH says already what to read.
 - Everything here may block: tens of ms as a rule, for ever when a device (or a sound server) hangs
   in the kernel. So it runs on daemon threads that may be left behind, never on the loop's executor.
 """
@@ -14,6 +17,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import ctypes
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +27,8 @@ from typing import Any, Protocol
 from hal.errors import SoundMissing
 
 _BUSY_S = 5.0
+_ALSA_CONFIG = Path("/usr/share/alsa/alsa.conf")
+"""What ours includes."""
 
 
 class Beginner(Protocol):
@@ -103,6 +110,7 @@ class Library:
     def _fresh(self) -> Any:
         if self._sounddevice is None:
             seen = _sound_cards()
+            _leave_out_what_is_no_loudspeaker()
             try:
                 import sounddevice
             except (OSError, ImportError) as error:
@@ -122,6 +130,20 @@ class Library:
 
 
 LIBRARY = Library()
+
+
+def _leave_out_what_is_no_loudspeaker() -> None:
+    """Have ALSA read our configuration in this process, if it can."""
+    ours = Path(__file__).with_name("alsa.conf")
+    if "ALSA_CONFIG_PATH" in os.environ or not _ALSA_CONFIG.exists():
+        return
+    os.environ["ALSA_CONFIG_PATH"] = str(ours)
+    try:
+        understood = ctypes.CDLL("libasound.so.2").snd_config_update() >= 0
+    except (OSError, AttributeError):
+        return  # no ALSA: PortAudio will say so better
+    if not understood:
+        del os.environ["ALSA_CONFIG_PATH"]
 
 
 async def on_thread(work: Callable[[], None]) -> None:

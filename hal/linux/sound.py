@@ -2,8 +2,9 @@
 
 Facts about PortAudio that this leans on (more in `hal.linux.portaudio`):
 - A mono stream on a stereo-only card sounds on both channels (its ALSA part copies it).
-- The callback runs on PortAudio's own thread and must be quick: it copies bytes from the ring under
-  a lock that nobody holds for longer than a copy, and wakes the loop only when somebody waits for room.
+- The callback runs on PortAudio's own thread and must be quick: it is handed to PortAudio without
+  sounddevice's wrapping, and copies bytes from the ring under a lock that nobody holds for longer than
+  a copy. It wakes the loop only when somebody waits for room and there is enough.
 - DAC time is good only as `outputBufferDacTime - currentTime`; it is added to our own clock.
 - The callback is the only sign of life: on some devices a pulled plug ends it without a word.
 """
@@ -29,14 +30,15 @@ _log = logging.getLogger(__name__)
 NS = 1_000_000_000
 _FRAME_BYTES = 4
 _FADE_S = 0.008
-_WATCH_S = 0.5
-_LATENCY_S = 0.08
+_LATENCY_S = 0.1
 """What PortAudio is asked to hold beyond the ring. More than its "high" (about 0.04): a third less CPU
 through a sound server and more patience with a busy machine, at the price of a later silence after
 `drop` (docs/decisions/0120)."""
+_LEAST_QUEUED_S = 0.2
+"""A writer is woken when so little is left in a large ring, when a third is free in a small one."""
 _LET_GO_S = 2.0
-_STALLED_TICKS = 4
-"""So many watches without a callback, 2 s, and the device is given up."""
+_STALLED_S = 2.0
+"""A writer waits so long without a callback, then the device is given up."""
 
 
 class PortAudioCard:
@@ -69,7 +71,6 @@ class PortAudioCard:
             raise
         finally:
             self._opening = False
-        stream.watch()
         self._stream = stream
         return stream
 
@@ -100,9 +101,13 @@ class PortAudioStream:
         self._latency_s = latency_s
         self._ring = memoryview(bytearray(ring_frames * _FRAME_BYTES))
         self._silence = bytes(period_frames * _FRAME_BYTES)
-        self._refill = max(ring_frames // 3, 1)
-        """A waiting writer is woken when so much is free: fewer wake-ups, two thirds still queued."""
+        self._refill = max(ring_frames // 3, ring_frames - round(_LEAST_QUEUED_S * rate_hz), 1)
+        """A waiting writer is woken when so much is free: few wake-ups."""
         self._raw: Any = None
+        self._pointer: Any = None
+        self._memmove: Any = None
+        self._buffer: Any = None
+        self._underflow = 0
         self._lock = threading.Lock()
         # shared between both threads, under the lock
         self._head = 0  # ring frame that sounds next
@@ -120,9 +125,6 @@ class PortAudioStream:
         # the loop's alone
         self._written = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._calls_seen = 0
-        self._still_ticks = 0
         self.closing = False
         """`close` has begun; whoever opens the card now waits for its end."""
         self.fault: str | None = None
@@ -177,8 +179,6 @@ class PortAudioStream:
         if self.closing:
             return
         self.closing = True
-        if self._timer is not None:
-            self._timer.cancel()
         try:
             if self.fault is None:
                 await self.drop()
@@ -193,18 +193,24 @@ class PortAudioStream:
                 LIBRARY.forsake()
                 _log.error("The sound device does not let itself be closed; replug it and restart the node.")
 
-    # ------------------------------------------------------------ start, watch and stop
+    # ------------------------------------------------------------ start and stop
 
     def begin(self, sounddevice: Any, device: str | None) -> Any:
         """Find, open and start it with this library. Raises SoundMissing, PortAudioError."""
-        self._raw = sounddevice.RawOutputStream(
+        ffi, library = sounddevice._ffi, sounddevice._lib  # noqa: SLF001 - what rtmixer builds on, too
+        self._memmove, self._buffer, self._underflow = ffi.memmove, ffi.buffer, library.paOutputUnderflow
+        # sounddevice keeps only a cast of it, which does not keep it alive
+        self._pointer = ffi.callback("PaStreamCallback", self._callback, error=library.paAbort)
+        self._raw = sounddevice._StreamBase(  # noqa: SLF001 - its text offers it for C callbacks
+            kind="output",
             samplerate=self._rate_hz,
             blocksize=self._period_frames,
             device=find(sounddevice, device),
             channels=1,
             dtype="float32",
             latency=self._latency_s,
-            callback=self._callback,
+            callback=self._pointer,
+            wrap_callback=None,
             finished_callback=self._finished,
         )
         try:
@@ -225,23 +231,6 @@ class PortAudioStream:
         with self._lock:
             self._abandoned = True
             return self._started
-
-    def watch(self) -> None:
-        """Look after the callback twice a second."""
-        self._timer = self._loop.call_later(_WATCH_S, self._watch)
-
-    def _watch(self) -> None:
-        if self._calls != self._calls_seen:
-            self._calls_seen = self._calls
-            self._still_ticks = 0
-        else:
-            self._still_ticks += 1
-        if self._still_ticks >= _STALLED_TICKS:
-            self._lose(f"it has taken no frames for {_WATCH_S * _STALLED_TICKS:g} s")
-        elif not self._raw.active:
-            self._lose("its stream has stopped by itself")
-        elif self.fault is None:
-            self.watch()
 
     def _lose(self, why: str) -> None:
         if self.fault is None and not self.closing:
@@ -283,19 +272,32 @@ class PortAudioStream:
 
     async def _room(self, wanted: int) -> None:
         """Wait until so many frames are free, or the device is lost (then SoundLost)."""
+        calls, seen_s = self._calls, self._loop.time()
         while True:
             self._check()
             with self._lock:
                 if self._ring_frames - self._queued >= wanted:
                     return
                 self._wanted = wanted
-            assert self._waiter is None, "one writer a stream"
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-                self._wanted = None
+            await self._nap()
+            if self._calls != calls:
+                calls, seen_s = self._calls, self._loop.time()
+            elif not self._raw.active:
+                self._lose("its stream has stopped by itself")
+            elif self._loop.time() - seen_s >= _STALLED_S:
+                self._lose(f"it has taken no frames for {_STALLED_S:g} s")
+
+    async def _nap(self) -> None:
+        """Until the callback wakes us; now and then without it, for it may be dead."""
+        assert self._waiter is None, "one writer a stream"
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(_STALLED_S / 2, self._wake)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+            self._wanted = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -303,43 +305,50 @@ class PortAudioStream:
 
     # ------------------------------------------------------------ the ring, PortAudio's side
 
-    def _callback(self, out: Any, frames: int, times: Any, status: Any) -> None:
+    def _callback(self, _input: Any, out: Any, frames: int, times: Any, flags: int, _extra: Any) -> int:
         with self._lock:
             self._calls += 1
             queued = self._queued
             if self._holding:
                 enough = queued >= 2 * frames or queued == self._ring_frames or (self._ending and queued)
                 if not enough:
-                    out[:] = self._silence
-                    return
+                    self._memmove(out, self._silence, frames * _FRAME_BYTES)
+                    return 0
                 self._holding = False
                 if self._first_sound_ns is None:
                     self._first_sound_ns = _boottime_ns() + _delay_ns(times)
-            elif status and status.output_underflow:
+            elif flags & self._underflow:
                 self._underruns += 1
-            take = min(queued, frames)
-            self._take(out, take)
-            if take < frames:
-                out[take * _FRAME_BYTES :] = self._silence[take * _FRAME_BYTES :]
-                self._holding = True
-                self._underruns += not self._ending
-            if take == queued:
-                self._sounded_ns = _boottime_ns() + _delay_ns(times) + take * NS // self._rate_hz
-            wanted = self._wanted
-            if wanted is None or self._ring_frames - self._queued < wanted:
-                return
+            self._take(out, min(queued, frames))
+            if queued <= frames:
+                self._run_out(out, frames, times, queued)
+            if self._wanted is None or self._ring_frames - self._queued < self._wanted:
+                return 0
             self._wanted = None
         with contextlib.suppress(RuntimeError):  # the loop has been closed
             self._loop.call_soon_threadsafe(self._wake)
+        return 0
+
+    def _run_out(self, out: Any, frames: int, times: Any, last: int) -> None:
+        """The ring is empty: silence after its `last` frames, unless they just fill the period."""
+        if last < frames:
+            rest = last * _FRAME_BYTES
+            self._buffer(out, frames * _FRAME_BYTES)[rest:] = self._silence[rest:]
+            self._holding = True
+            self._underruns += not self._ending
+        self._sounded_ns = _boottime_ns() + _delay_ns(times) + last * NS // self._rate_hz
 
     def _take(self, out: Any, count: int) -> None:
-        head = self._head
-        first = min(count, self._ring_frames - head)
-        low, middle, high = head * _FRAME_BYTES, first * _FRAME_BYTES, count * _FRAME_BYTES
-        out[:middle] = self._ring[low : low + middle]
-        if high > middle:
-            out[middle:high] = self._ring[: high - middle]
-        self._head = (head + count) % self._ring_frames
+        ring = self._ring
+        low, high = self._head * _FRAME_BYTES, (self._head + count) * _FRAME_BYTES
+        if high <= len(ring):
+            self._memmove(out, ring[low:high], high - low)
+        else:
+            first = len(ring) - low
+            target = self._buffer(out, high - low)
+            target[:first] = ring[low:]
+            target[first:] = ring[: high - low - first]
+        self._head = (self._head + count) % self._ring_frames
         self._queued -= count
         self._taken += count
 

@@ -112,6 +112,8 @@ class VirtualBroker:
         self.retained: dict[str, Message] = {}
         self.dropped = 0
         """Messages thrown away because a session's queue was full."""
+        self.received_ever = 0
+        """How many messages the server got; `server_received` keeps the newest."""
         self._clock = clock
         self._rng = rng
         self._queue_cap = queue_cap
@@ -416,6 +418,7 @@ class VirtualBroker:
     # ------------------------------------------------------------ messages
 
     def _record(self, client_id: str, message: Message) -> None:
+        self.received_ever += 1
         self._received.append(
             Received(at_ns=self._clock.monotonic_ns(), client_id=client_id, message=message)
         )

@@ -59,8 +59,9 @@ class VirtualDatabase:
             await asyncio.sleep(self.slow_s / 2)
             self._assert_usable()
             result = self._transact(work)
-            await asyncio.sleep(self.slow_s / 2)
-            self._assert_usable()
+            if self.slow_s:
+                await asyncio.sleep(self.slow_s / 2)
+                self._assert_usable()
         return result
 
     def set_aside(self) -> str | None:
@@ -74,7 +75,7 @@ class VirtualDatabase:
     # ---------------------------------------------------- the world's side
 
     def fail(self, kind: Literal["full", "io"], *, times: int = 1) -> None:
-        """Let the next `times` transactions fail at COMMIT."""
+        """Let the next `times` transactions fail at COMMIT; a full disk troubles only those that write."""
         if kind == "full":
             self._full += times
         else:
@@ -208,13 +209,14 @@ class VirtualDatabase:
         if moment == "before":
             self._lose_power()
         connection = self._connection
+        changes = connection.total_changes
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = work(connection)
             assert not isinstance(result, sqlite3.Cursor), "fetch the rows inside the transaction"
             if moment == "inside":
                 self._lose_power()
-            self._refuse_commit()
+            self._refuse_commit(wrote=connection.total_changes != changes)
             connection.execute("COMMIT")
         except BaseException as error:
             if connection.in_transaction:
@@ -233,8 +235,8 @@ class VirtualDatabase:
         self.power_off()
         raise DatabaseError("The power was cut.")
 
-    def _refuse_commit(self) -> None:
-        if self._full:
+    def _refuse_commit(self, *, wrote: bool) -> None:
+        if self._full and wrote:
             self._full -= 1
             raise DiskFull("No space is left for the database; the transaction was rolled back.")
         if self._broken:

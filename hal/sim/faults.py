@@ -38,6 +38,12 @@ def _sets(place: str, name: str, value: object, rest: object) -> tuple[Act, Act]
     )
 
 
+def _darkens(world: World, *, dark: bool) -> None:
+    """The sign has no power, or has it again, perhaps in mid-frame."""
+    world.sign.dark = dark
+    world.line_cuts.append(world.outside.monotonic_ns())
+
+
 KINDS: Mapping[str, tuple[Act, Act]] = {
     "broker lost": (lambda world: world.broker.partition("lost"), lambda world: world.broker.heal()),
     "broker silent": (lambda world: world.broker.partition("silent"), lambda world: world.broker.heal()),
@@ -52,7 +58,7 @@ KINDS: Mapping[str, tuple[Act, Act]] = {
         lambda world: world.database.mend(),
     ),
     "database slow": _sets("database", "slow_s", 0.2, 0.0),
-    "sign dark": _sets("sign", "dark", value=True, rest=False),
+    "sign dark": (lambda world: _darkens(world, dark=True), lambda world: _darkens(world, dark=False)),
     "sign silent": _sets("sign", "silent", value=True, rest=False),
     "sign restarts": (lambda world: world.restart_sign(), _nothing),
     "serial missing": (lambda world: world.pull_serial(), lambda world: world.pull_serial(out=False)),

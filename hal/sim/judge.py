@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from hal.sim import checkers
-from hal.sim.sign import ERASE_NS
+from hal.sim.sign import ERASE_NS, START_NS
+from hal.sim.sign_line import CUT_NS
 
 if TYPE_CHECKING:
     from hal.sim.world import World
@@ -61,9 +62,9 @@ def _unrecorded(world: World) -> list[str]:
 
 def _minded(world: World) -> list[str]:
     """What the sign has found wrong, less what the node could not help: that the sign has forgotten its
-    memory is news to the node, which asks only so often; a frame that a kill, a power cut or a pulled
+    memory is news to the node, which asks only so often; a sign that wakes may wake in mid-frame; a frame that a kill, a power cut or a pulled
     plug has cut short is minded once, when the next one comes; and a new process cannot know that the
-    last one had the sign erase its memory a moment before its end."""
+    last one was in the middle of a frame, or had the sign erase its memory, a moment before its end."""
     cuts = sorted(world.line_cuts)
     found = []
     for wrong in world.sign.violations:
@@ -71,7 +72,12 @@ def _minded(world: World) -> list[str]:
             at <= wrong.at_ns < at + _UNAWARE_NS for at in world.sign_restarts
         ):
             continue
-        if wrong.kind == "deaf" and any(at <= wrong.at_ns < at + ERASE_NS for at in world.line_cuts):
+        if wrong.kind == "wake" and any(
+            at <= wrong.at_ns < at + START_NS + CUT_NS for at in world.sign_restarts
+        ):
+            continue
+        unknown_ns = {"deaf": ERASE_NS, "gap": CUT_NS, "wake": CUT_NS}.get(wrong.kind, 0)
+        if any(at <= wrong.at_ns < at + unknown_ns for at in world.line_cuts):
             continue
         if wrong.kind == "cut" and cuts and cuts[0] <= wrong.at_ns:
             cuts = [at for at in cuts if at > wrong.at_ns]

@@ -135,7 +135,8 @@ class AlphaSign:
                 continue
             if self.drop_every and self._received % self.drop_every == 0:
                 continue
-            answer += self._heard(byte, quiet_ns, self._line_ns)
+            if quiet_ns or self._line_ns <= self._deaf_until or not self._reader.swallow(byte):
+                answer += self._heard(byte, quiet_ns, self._line_ns)
         if self.silent or not answer:
             return b""
         return self.noise + answer + self.noise

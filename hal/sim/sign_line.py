@@ -106,6 +106,22 @@ class FrameReader:
         if decoded is not None:
             yield from self._taken(decoded, escaped=True)
 
+    def swallow(self, byte: int) -> bool:
+        """Whether this byte, which came without a pause, is plain content of a command or one more NUL before a
+        frame: then it is taken."""
+        frame = self._frame
+        if frame is None and byte == 0:
+            self._nuls += 1
+            self._escape = b""
+            return True
+        if frame is None or not frame.body or frame.sum is not None or self._escape:
+            return False
+        if byte < 0x20 or byte >= 0x80 or (frame.escaped and byte in b"]_") or len(frame.body) == 6:
+            return False
+        self._nuls = 0
+        frame.body.append(byte)
+        return True
+
     def _police(self, frame: _Frame, quiet_ns: int) -> Iterator[Heard]:
         """Mind silences: too short after certain bytes, too long anywhere."""
         if quiet_ns > CUT_NS:

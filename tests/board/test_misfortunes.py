@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from edge_agent.model import OrderState, Precedence, ReasonCode
 from tests.board.conftest import NOTICE, Village, as_dots, reason_of
 
@@ -28,6 +30,28 @@ def test_an_emergency_survives_a_restart_of_the_agent(village: Village) -> None:
         assert not village.violations(), "its memory was not erased under the alert"
 
     village.run(story)
+
+
+def test_a_full_database_is_told_in_one_line_and_made_up_for(
+    village: Village, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        await village.shown(OTHER, PRIORITY)
+        village.database.fail("full", times=1_000)
+        for _ in range(5):
+            assert (await village.shown(SHORT)).state is OrderState.SUCCESSFUL
+        await village.clear().ended()
+        village.database.mend()
+        await village.shown("Lũ về", PRIORITY)
+        await village.restart()
+        await asyncio.sleep(20)
+        assert village.presenter.state().text == "Lũ về", "what was cleared meanwhile does not come again"
+        assert len(village.database.rows("SELECT 1 FROM board_notices")) == 1
+
+    with caplog.at_level("INFO", logger="edge_agent.board"):
+        village.run(story)
+    lines = [(record.levelname, record.exc_info) for record in caplog.records if "tored" in record.message]
+    assert lines == [("WARNING", None), ("INFO", None)]
 
 
 def test_a_notice_survives_a_reboot_by_wall_time(village: Village) -> None:

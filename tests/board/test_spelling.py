@@ -58,6 +58,8 @@ def test_spaces_and_empty_lines_are_made_single() -> None:
         ("Céng hßa x· héi chñ nghÜa ViÖt Nam", "TCVN3 or VNI"),
         ("Th«ng b¸o häp d©n", "TCVN3 or VNI"),
         ("Coäng hoøa xaõ hoäi chuû nghóa Vieät Nam", "TCVN3 or VNI"),
+        ("Thoâng baùo hoïp daân", "TCVN3 or VNI"),
+        ("MÔØI BAØ CON ÑEÁN HOÏP", "TCVN3 or VNI"),
         ("Mời bà con đến họp".encode().decode("latin-1"), "UTF-8 read as Latin-1"),
         ("Thông báo".encode().decode("cp1252"), "UTF-8 read as Latin-1"),
     ],
@@ -76,6 +78,7 @@ def test_old_encodings_are_refused_not_guessed(text: str, named: str) -> None:
         "Hop thon luc 7h tai nha ong Ba",
         "Xã Nà Hẩu",
         "Nà Cà, Tà Lèng",
+        "Hoà thuê xoá uý quê suý khuân xuân giêng kiêng hoài nhoà toán",
         "H'Mông, H’Mông và Hʼmông",
     ],
 )

@@ -273,6 +273,38 @@ def test_a_directory_that_cannot_be_read_does_not_stop_the_node() -> None:
     cellar.run(main())
 
 
+def test_a_database_without_room_does_not_stop_the_node_and_is_put_right_later() -> None:
+    cellar, payload = Cellar(), noise(3000)
+
+    async def main() -> None:
+        await cellar.disk.write_atomic(path_of(digest_of(payload)), payload)
+        cellar.database.fail("full", times=9)
+        await cellar.store.open()
+        assert await cellar.store.find(digest_of(payload)) is None
+        cellar.database.mend()
+        await cellar.store.open()
+        assert await cellar.store.find(digest_of(payload)) is not None
+
+    cellar.run(main())
+
+
+def test_on_a_disk_so_full_that_no_row_can_be_written_files_make_room_first() -> None:
+    cellar = Cellar(quota_mib=64, reserve_mib=16)
+
+    async def main() -> None:
+        for seed in range(4):
+            await cellar.keep(noise(8 * MIB, seed))
+        cellar.disk.fill(leave_bytes=2 * MIB)
+        cellar.database.fail("full")
+        await cellar.store.open()
+        assert [row.asset.digest for row in await cellar.store.listing()] == [
+            digest_of(noise(8 * MIB, seed)) for seed in (2, 3)
+        ]
+
+    cellar.run(main())
+    assert len(cellar.files()) == 2
+
+
 def test_a_smaller_quota_takes_effect_at_open() -> None:
     cellar = Cellar(quota_mib=64, reserve_mib=16)
 

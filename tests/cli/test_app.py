@@ -93,3 +93,15 @@ def test_the_module_can_be_run() -> None:
         timeout=60,
     )
     assert done.stdout == f"edge-agent {__version__}\n"
+
+
+def test_a_terminal_without_vietnamese_letters_gets_escapes_and_no_traceback() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "edge_agent", "check", "/nowhere/node.toml", "--lang", "vi"],
+        env={"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin"},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert rb"t\u1ec7p" in ended.stdout
+    assert ended.stderr == b""

@@ -149,6 +149,16 @@ def test_a_state_directory_that_cannot_be_written_is_code_3(
     assert not agent.settings
 
 
+def test_a_simulation_that_cannot_be_written_is_refused_clearly(
+    agent: Agent, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = str(tmp_path / "state")
+    start = ["run", "--config", str(path), "--hardware", "sim", "--state-dir", state, "--lang", "en"]
+    assert carry_out([*start, "--sim-dir", str(path)]) == 3
+    assert "give another --sim-dir" in capsys.readouterr().err
+    assert not agent.settings
+
+
 # ---------------------------------------------------------------- log lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections import Counter as Tally
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from edge_agent.model import (
 from hal.errors import DatabaseError
 from hal.sim.database import Moment
 from hal.sim.loop import run
-from tests.command.scene import Scene, an_order, ident
+from tests.command.scene import START, Scene, an_order, ident
 from tests.command.test_ledger import an_entry
 
 EMERGENCY = {"precedence": Precedence.EMERGENCY}
@@ -267,6 +268,25 @@ def test_an_order_that_cannot_be_journalled_is_neither_done_nor_acknowledged_and
 
     run(main(), scene.counter)
     assert scene.router.begun == [ident(1)]
+
+
+def test_a_full_disk_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+
+    async def main() -> None:
+        async with scene.running():
+            caplog.clear()
+            scene.database.fail("full", times=12)
+            scene.send(an_order(1, "play", expires_at=START + timedelta(hours=2)))
+            await asyncio.sleep(3600)
+            assert scene.last(ident(1))["state"] == "successful"
+
+    with caplog.at_level(logging.INFO, "edge_agent.command.inbox"):
+        run(main(), scene.counter)
+    assert [record.message.split(".")[0] for record in caplog.records][:2] == [
+        "No session with the broker; trying again",
+        "Orders can be stored again",
+    ]
 
 
 def test_a_step_that_cannot_be_stored_is_not_taken_and_its_failure_is_stored_later() -> None:

@@ -109,7 +109,20 @@ def test_a_value_that_may_carry_a_password_is_not_quoted() -> None:
     assert "hunter2" not in str(problem)
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "x"])
+def test_a_port_that_does_not_exist_is_refused(port: str) -> None:
+    (problem,) = problems_of(LEAST.replace(":1883", f":{port}"))
+    assert facts(problem) == ("bad_form", "broker.url", 4)
+    assert parse(LEAST.replace(":1883", ":65535")).broker.url.endswith(":65535")
+
+
 # ---------------------------------------------------------------- syntax
+
+
+def test_what_is_nested_beyond_measure_is_one_problem() -> None:
+    assert [problem.code for problem in problems_of("a = " + "[" * 5000 + "]" * 5000)] == ["too_deep"]
+    assert problems_of(LEAST, "sound.device=" + "[" * 5000)
+    assert problems_of(LEAST, "a." * 5000 + "b=1")
 
 
 def test_a_syntax_error_does_not_hide_the_rest() -> None:
@@ -223,6 +236,7 @@ def test_the_last_of_two_overrides_counts() -> None:
         ("playout.volume=300", "out_of_bounds", "playout.volume"),
         ("playout.volum=3", "unknown_key", "playout.volum"),
         ("log.level=inf", "bad_choice", "log.level"),
+        ("nosuch.key=1", "unknown_section", "nosuch"),
         ("amplifier.power.offset=x", "wrong_type", "amplifier.power.offset"),
         ("playout", "override_form", ""),
         ("=3", "override_form", ""),

@@ -76,6 +76,7 @@ class Village:
         """What the technician installed."""
         self.rng = self.world.rng("story")
         self.deaf = False
+        self.acknowledges_every_s = 10.0
         self.may_end: tuple[str, ...] = ()
         """How the process may end by itself, as far as this story is concerned."""
         self._orders = 0
@@ -304,16 +305,19 @@ class Village:
         """The server's own ledger: it acknowledges the numbers that it has without a gap."""
         seen: dict[str, set[int]] = {}
         acknowledged: dict[str, int] = {}
-        read = 0
+        broker, read = self.world.broker, 0
         while True:
-            await asyncio.sleep(5)
-            received = self.world.broker.server_received
-            for message in (entry.message for entry in received[read:]):
-                if message.topic.endswith(("/up/cmd", "/up/report")):
-                    content = msgspec.json.decode(message.payload)
-                    numbers = [report["n"] for report in content.get("reports", ())] or [content["n"]]
-                    seen.setdefault(content["log"], set()).update(numbers)
-            read = len(received)
+            await asyncio.sleep(self.acknowledges_every_s)
+            if broker.received_ever > read:
+                news = broker.server_received[read - broker.received_ever :]
+                read = broker.received_ever
+                for message in (entry.message for entry in news):
+                    if message.topic.endswith("/up/state"):
+                        acknowledged.clear()  # a new connection: what was said on the last one may be lost
+                    elif message.topic.endswith(("/up/cmd", "/up/report")):
+                        content = msgspec.json.decode(message.payload)
+                        numbers = [report["n"] for report in content.get("reports", ())] or [content["n"]]
+                        seen.setdefault(content["log"], set()).update(numbers)
             for log, known in seen.items():
                 upto = acknowledged.get(log, 0)
                 while upto + 1 in known:
@@ -322,7 +326,7 @@ class Village:
                     continue
                 acknowledged[log] = upto
                 ack = msgspec.json.encode({"upto": upto, "log": log})
-                self.world.broker.server_publish(Message(topic=f"{ROOT}/{NODE}/dn/ack", payload=ack))
+                broker.server_publish(Message(topic=f"{ROOT}/{NODE}/dn/ack", payload=ack))
 
 
 _UNTOLD = "SELECT 1 FROM outbox WHERE lane > 0 LIMIT 1"

@@ -106,6 +106,31 @@ def test_an_emergency_takes_the_sign_over_and_hands_it_back(village: Village) ->
     village.tell(story)
 
 
+def test_an_alert_is_back_within_a_minute_on_a_sign_that_forgot_it(village: Village) -> None:
+    async def story() -> None:
+        await village.ends(village.order("board_show", "emergency", text=ALARM, ttl_s=3_600))
+        await asyncio.sleep(300)
+        village.world.restart_sign()
+        await asyncio.sleep(80)
+        assert lit(village.world.sign.current.dots) in meant(ALARM, emergency=True)
+        assert village.world.sign.current.kind == "priority"
+
+    village.tell(story)
+
+
+def test_an_alert_given_again_to_a_sign_that_forgot_is_seen_at_once(village: Village) -> None:
+    async def story() -> None:
+        for _ in range(2):
+            alarm = village.order("board_show", "emergency", text=ALARM, ttl_s=60)
+            assert await village.ends(alarm) == ["successful"]
+            assert lit(village.world.sign.current.dots) in meant(ALARM, emergency=True)
+            await asyncio.sleep(90)
+            village.world.restart_sign()
+            await asyncio.sleep(5)
+
+    village.tell(story)
+
+
 def test_clear_takes_one_notice_down_and_leaves_the_other(village: Village) -> None:
     async def story() -> None:
         below = village.order("board_show", text=NOTICE)

@@ -123,6 +123,32 @@ def test_a_broker_that_refuses_everything_does_not_silence_the_node(
     village.tell(story)
 
 
+def test_a_server_that_was_away_while_its_broker_was_there_is_told_again(
+    village: Village, short: Programme
+) -> None:
+    asset = short.on(village)
+
+    def tellings(order: str) -> int:
+        """How often the end of an order came."""
+        return sum(state["id"] == order and state["state"] == "successful" for state in village.up("cmd"))
+
+    async def story() -> None:
+        await village.ends(village.play(asset))
+        await village.quiet()
+        village.deaf = True
+        order = village.play(asset)
+        await village.ends(order)
+        assert tellings(order) == 1
+        await asyncio.sleep(700)
+        assert tellings(order) == 2
+        village.deaf = False
+        await village.quiet()
+        await asyncio.sleep(90_000)
+        assert tellings(order) == 2
+
+    village.tell(story)
+
+
 def test_a_group_is_ordered_once_and_each_answers_for_itself(village: Village, short: Programme) -> None:
     asset = short.on(village)
 

@@ -210,6 +210,23 @@ def test_a_sign_that_forgot_its_memory_is_no_fault_of_the_node(world: World) -> 
     assert violations(world).startswith("The sign minded at 2020.")
 
 
+def test_a_sign_that_wakes_in_mid_frame_is_no_fault_of_the_node(world: World) -> None:
+    async def agent(hardware: Hardware) -> None:
+        assert hardware.board is not None
+        link = await hardware.board.open()
+        await asyncio.sleep(2.996)
+        await link.write(b"\0\0\0\0\0\x01Z00\x02A0\x04")
+        link.close()
+
+    async def story() -> None:
+        world.restart_sign()
+        await world.start(agent)
+
+    world.run(story())
+    assert [wrong.kind for wrong in world.sign.violations] == ["wake"]
+    assert world.violations() == []
+
+
 def test_a_frame_that_a_crash_cut_short_is_minded_once_and_forgiven(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
         assert hardware.board is not None
@@ -229,6 +246,26 @@ def test_a_frame_that_a_crash_cut_short_is_minded_once_and_forgiven(world: World
     world.run(story())
     assert [wrong.kind for wrong in world.sign.violations] == ["cut", "cut"]
     assert "cut" not in violations(world)
+
+
+def test_a_new_process_that_speaks_into_half_a_frame_is_forgiven_its_haste(world: World) -> None:
+    async def agent(hardware: Hardware) -> None:
+        assert hardware.board is not None
+        link = await hardware.board.open()
+        await link.write(b"\0\0\0\0\0\x01Z00\x02")
+        await asyncio.sleep(0.15)
+        await link.write(b"A0\x03\x02")
+        await asyncio.sleep(100)
+
+    async def story() -> None:
+        world.start(agent)
+        await asyncio.sleep(0.2)
+        await world.crash(pause_s=0.01)
+        await asyncio.sleep(5)
+
+    world.run(story())
+    assert "gap" in [wrong.kind for wrong in world.sign.violations]
+    assert "gap" not in violations(world)
 
 
 def test_a_frame_that_nothing_cut_short_is_not_forgiven(world: World) -> None:

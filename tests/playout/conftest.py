@@ -58,7 +58,8 @@ class NoisySource:
         await asyncio.sleep(0)
         if self._break_at is not None and self._at >= self._break_at:
             raise MediaRefused(ReasonCode.NO_MEDIA, "The file is damaged.")
-        out = self.frames[self._at : self._at + frames]
+        until = self._at + frames if self._break_at is None else min(self._at + frames, self._break_at)
+        out = self.frames[self._at : until]
         self._at += out.size
         return out
 

@@ -65,8 +65,18 @@ def test_the_size_of_the_blocks_changes_nothing(block: int) -> None:
 
 
 @pytest.mark.parametrize("frames", [0, 1, 100, 239, 240, 251, 252, 253, 500, 4800, 4801, 96_000])
-def test_as_many_frames_come_out_as_went_in(frames: int) -> None:
-    assert through(np.full(frames, 0.5, np.float32)).size == frames
+@pytest.mark.parametrize("level", [0.1, 2.0])
+def test_as_many_frames_come_out_as_went_in(frames: int, level: float) -> None:
+    assert through(np.full(frames, level, np.float32)).size == frames
+
+
+@pytest.mark.parametrize("at", [*range(9_590, 9_620, 3), 12_345])
+def test_a_peak_is_found_wherever_it_lies_in_a_block(at: int) -> None:
+    quiet = np.full(RATE_HZ // 2, 0.01, np.float32)
+    quiet[at : at + 2] = 1.2
+    out = through(quiet, block=9_600)
+    assert np.max(np.abs(out)) <= 10 ** (CEILING_DBTP / 20)
+    assert np.argmax(out) in {at, at + 1}
 
 
 def test_what_is_far_from_the_ceiling_is_not_touched() -> None:

@@ -152,6 +152,26 @@ def test_a_server_that_does_acknowledge_is_told_again_but_ever_more_seldom() -> 
     assert 8 <= room.run(main()) <= 16
 
 
+def test_on_a_connection_that_lasts_a_server_that_missed_something_is_told_again() -> None:
+    room = PostRoom(resend_after_s=600)
+
+    async def main() -> list[int]:
+        session = CommandedSession()
+
+        async def a_server_that_was_away() -> None:
+            await room.put("state", "s1")
+            await asyncio.sleep(10)
+            await room.outbox.acknowledged(1)
+            await room.put("state", "s2", "s3")  # the broker takes them, and the server never gets them
+            await asyncio.sleep(1_900)
+            await room.outbox.acknowledged(3)
+
+        await room.drain(session, for_s=90_000, during=a_server_that_was_away())
+        return session.numbers()
+
+    assert room.run(main()) == [1, 2, 3, 2, 3, 2, 3]
+
+
 def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
     room = PostRoom()
 

@@ -66,6 +66,13 @@ class Board:
     fault: str | None = None
 
 
+@dataclass
+class Loudspeaker:
+    """Stands for the channel: has a fault, or has none."""
+
+    sound_fault: str | None = None
+
+
 class Box:
     """A box with all inputs and a light, in virtual time."""
 
@@ -74,6 +81,7 @@ class Box:
         self.lines = VirtualLines(self.clock)
         self.junction = Junction()
         self.board = Board()
+        self.loudspeaker = Loudspeaker()
         self.disk = VirtualDisk(clock=self.clock, capacity_bytes=1000 * MIB)
         database = VirtualDatabase((kept.SCHEMA, outbox.SCHEMA, status.SCHEMA))
         shelf = Outbox(database=database, clock=self.clock, settings=ReportSettings())
@@ -87,6 +95,7 @@ class Box:
             trust=self.trust,
             disk=self.disk,
             reserve_mib=256,
+            channel=cast("Any", self.loudspeaker),
             presenter=cast("Any", self.board),
             guard=self.guard,
         )
@@ -223,18 +232,20 @@ def test_a_broken_input_is_asked_again_and_does_not_take_the_others_along() -> N
     assert len(in_a_box(story, button_stop_s=0).junction.asked) == 1
 
 
-def test_the_clock_the_disk_and_the_board_become_alerts_and_are_solved() -> None:
+def test_the_clock_the_disk_the_sound_device_and_the_board_become_alerts_and_are_solved() -> None:
     async def story(box: Box) -> None:
         assert not box.alerts.standing
         now = box.clock.utc_now()
         box.clock.lose()
         box.disk.fill(leave_bytes=100 * MIB)
         box.board.fault = "The board is silent."
+        box.loudspeaker.sound_fault = "no output device is called 'loa'; plug it in"
         await asyncio.sleep(49 * 3600)
-        assert list(box.alerts.standing) == ["board_dark", "clock_unsynced", "disk_low"]
+        assert list(box.alerts.standing) == ["board_dark", "clock_unsynced", "disk_low", "sound_missing"]
         box.clock.sync(now)
         box.disk.fill(leave_bytes=900 * MIB)
         box.board.fault = None
+        box.loudspeaker.sound_fault = None
         await asyncio.sleep(LOOK_EVERY_S + 1)
         assert not box.alerts.standing
 
@@ -251,6 +262,29 @@ def test_the_light_says_offline_and_then_fault() -> None:
     spans = [(b.at_ns - a.at_ns) / 1e9 for a, b in pairwise(changes) if a.active]
     assert spans[0] == pytest.approx(1.0)
     assert spans[-1] == pytest.approx(0.1)
+
+
+def test_a_light_that_cannot_be_had_costs_nothing_but_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter()
+    box = Box(counter)
+    box.lines.fail("status_led")
+
+    async def main() -> None:
+        life = asyncio.create_task(box.monitor.life())
+        await asyncio.sleep(300)
+        assert not life.done()
+        await box.lines.press("stop", held_s=0.3)
+        box.lines.fail("status_led", broken=False)
+        await asyncio.sleep(60)
+        assert box.lines.changes("status_led")
+        life.cancel()
+        await asyncio.wait((life,))
+
+    run(main(), counter)
+    assert len(box.junction.asked) == 1
+    assert [record.getMessage()[:31] for record in caplog.records if "light" in record.getMessage()] == [
+        "The status light cannot be driv"
+    ]
 
 
 def test_a_steady_light_costs_no_change_of_its_line() -> None:
