@@ -374,8 +374,8 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "The connection to the broker {url} was lost ({why}). Remedy: send it again with --id; a node never runs one twice.",
     ),
     "no_answer": (
-        "Hết {seconds} giây mà chưa có kết quả cuối. Lệnh {id} vẫn còn hiệu lực đến khi hết hạn.",
-        "No final state within {seconds} s. Order {id} stays valid until it expires.",
+        "Hết {seconds} giây mà chưa có kết quả cuối. Lệnh {id} vẫn còn hiệu lực đến khi hết hạn. Nút không trả lời lệnh thiếu chữ ký mà nó tin (--key).",
+        "No final state within {seconds} s. Order {id} stays valid until it expires. A node does not answer an order that nobody it believes has signed (--key).",
     ),
     # ---- edge-agent enrol
     "enrol_key_new": (

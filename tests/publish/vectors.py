@@ -193,14 +193,18 @@ def _out_of_scope() -> Vector:
     by, issuer = (f"{HUYEN}-2026",), Issuer(HUYEN)
     everywhere = (f"n:{NODE}", "g:xa-khac")
     media = {"media": "sha256:" + "a" * 64}
+    elsewhere = signers.authority("xa-khac", "xa-khac-2026", groups=("xa-khac",))
+    blob = signers.signed(document(authorities=(*document().authorities, elsewhere)))
     deliveries = [
         sent("A verb that it may not order.", order(1, "volume", issuer=issuer, args={"volume": 50}), "rejected", "out_of_scope", by=by),
         sent("A class that is too high.", order(2, issuer=issuer, precedence=Precedence.EMERGENCY), "rejected", "out_of_scope", by=by),
         sent("Here it is 07:00 (UTC+7), and it may be heard from 15:00 to 17:00.", order(3, "play", issuer=issuer, args=media), "rejected", "out_of_scope", by=by),
         sent("Hours bind what is heard; a notice is not.", order(4, "board_show", issuer=issuer, args={"text": "Chào"}), "accepted", by=by),
         sent("The node belongs to a group that it may address; others named beside do not matter.", order(5, issuer=issuer, audience=everywhere), "accepted", by=by),
+        sent("A neighbour, whose groups this node does not belong to.", order(6, issuer=Issuer("xa-khac")), "rejected", "out_of_scope", by=("xa-khac-2026",)),
+        sent("Naming its own group beside does not help.", order(7, issuer=Issuer("xa-khac"), audience=everywhere), "rejected", "out_of_scope", by=("xa-khac-2026",)),
     ]  # fmt: skip
-    return Vector(name="out-of-scope", text="A district that may ping, show and play, up to class priority, in one group, in the afternoon.", document=signers.signed(document()), deliveries=deliveries)  # fmt: skip
+    return Vector(name="out-of-scope", text="A district that may ping, show and play, up to class priority, in one group, in the afternoon; and a neighbour.", document=blob, deliveries=deliveries)  # fmt: skip
 
 
 def _unknown_key() -> Vector:
