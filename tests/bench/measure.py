@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time that the process has used, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """User and system time that the process has used, all threads, ended ones too."""
+    return time.clock_gettime_ns(~pid << 3 | 2) / 1e9  # the clock that clock_getcpuclockid(3) gives
 
 
 def memory_mib(pid: int, what: str = "VmRSS") -> float:

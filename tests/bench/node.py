@@ -27,6 +27,7 @@ from tests.bench.measure import seconds
 from tests.mosquitto import Mosquitto
 
 NODE = "bench-node"
+_READY_WITHIN_S = 30.0
 CLOCK = SystemClock(always_synced=True)
 
 CONFIG = f"""
@@ -55,20 +56,39 @@ class Node:
         config.write_text(CONFIG)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(directory / "notify"))
-        self._socket.settimeout(30)
+        self._socket.settimeout(0.5)
         started = seconds()
-        self._log = (directory / "agent.log").open("wb")
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "edge_agent", "run", "--config", str(config), "--hardware", "sim"),
-                *("--state-dir", str(directory / "state"), "--set", f"broker.url={broker_url}", *arguments),
-            ],
-            env={**env, "NOTIFY_SOCKET": str(directory / "notify")},
-            stdout=self._log,
-            stderr=self._log,
-        )
-        while b"READY=1" not in self._socket.recv(4096):
-            pass
+        self._log = directory / "agent.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(
+                        sys.executable,
+                        "-m",
+                        "edge_agent",
+                        "run",
+                        "--config",
+                        str(config),
+                        "--hardware",
+                        "sim",
+                    ),
+                    *(
+                        "--state-dir",
+                        str(directory / "state"),
+                        "--set",
+                        f"broker.url={broker_url}",
+                        *arguments,
+                    ),
+                ],
+                env={**env, "NOTIFY_SOCKET": str(directory / "notify")},
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self._await_ready()
+        except BaseException:
+            self.stop()
+            raise
         self.ready_s = seconds() - started
 
     @property
@@ -77,18 +97,35 @@ class Node:
         return self.process.pid
 
     def stop(self) -> None:
-        """SIGTERM, and wait."""
-        self.process.terminate()
-        self.process.wait(20)
+        """SIGTERM, and wait; SIGKILL when that does not help. Nothing, when it has ended."""
         self._socket.close()
-        self._log.close()
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _await_ready(self) -> None:
+        begun = seconds()
+        while seconds() - begun < _READY_WITHIN_S:
+            with contextlib.suppress(TimeoutError):
+                if b"READY=1" in self._socket.recv(4096):
+                    return
+            if self.process.poll() is not None:
+                break
+        raise RuntimeError(f"the agent did not become ready:\n{self._log.read_text()[-2000:]}")
 
 
 @contextlib.contextmanager
 def running(
-    *arguments: str, env: Mapping[str, str], broker: Mosquitto | None = None
+    *arguments: str, env: Mapping[str, str], broker: Mosquitto | None = None, recorded: bool = False
 ) -> Iterator[tuple[Node, str]]:
-    """A node on a broker of its own (or a given one), in a directory of its own; yields it and the broker's URL."""
+    """A node on a broker of its own (or a given one), in a directory of its own; yields it and the broker's URL.
+
+    `recorded` has the virtual hardware write down what it did; a node that is measured does without.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
         if broker is None:
@@ -96,7 +133,8 @@ def running(
             broker = Mosquitto(directory / "broker")
             broker.start()
             stack.callback(broker.stop)
-        node = Node(directory, broker.url, "--sim-dir", str(directory / "sim"), *arguments, env=env)
+        kept = ("--sim-dir", str(directory / "sim")) if recorded else ()
+        node = Node(directory, broker.url, *kept, *arguments, env=env)
         stack.callback(node.stop)
         yield node, broker.url
 
