@@ -209,7 +209,6 @@ def _start_agent(play: Play, port: int) -> subprocess.Popen[bytes]:
         f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\n\n'
         '[amplifier]\npower = {offset = 17}\nmute = {offset = 27}\n'
         'zones = {"nha-van-hoa" = {offset = 5}, "cho" = {offset = 6}}\n\n'
-        '[governor]\nquiet_hours = []\n\n'
         '[sense]\nstatus_led = {offset = 22}\n',
         encoding="utf-8",
     )  # fmt: skip

@@ -24,6 +24,7 @@ from edge_agent.errors import Fault, KeysRefused
 from edge_agent.model import ReasonCode
 from edge_agent.report import shelf
 from edge_agent.report.status import Alerts
+from hal.errors import DatabaseError, DiskError
 from hal.ports import Database
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,13 @@ class Keyring:
             logger.error("The local keys file is not taken. reason=%s", refusal.text)  # noqa: TRY400 - the sentence says it all
             self._fault = refusal.text
             return
-        await self._keep(opened, digest)
+        try:
+            await self._keep(opened, digest)
+        except (DatabaseError, DiskError) as error:
+            # The file itself stays where the technician put it: it can be believed before it is stored.
+            logger.warning("The local keys file is believed but cannot be stored yet. error=%s", error)
+            self._fault = None
+            self._hold(opened)
         logger.info("The local keys file is in force. version=%d", opened.document.version)
 
     def _begins_anew(self, opened: keys.Opened, current: keys.Opened) -> bool:

@@ -79,6 +79,9 @@ def parse(text: str, overrides: Sequence[str] = (), hardware: str | None = None)
     bad = {name for name, section in sections.items() if section is BAD}
     good = {name: section for name, section in sections.items() if name not in bad}
     settings = Settings(**({"node": NodeSettings(id="unknown")} | good))
+    if settings.hardware.gpio == "sim":
+        said = source.tables.get("governor", {})
+        settings = msgspec.structs.replace(settings, governor=settings.governor.on_a_bench(said))
     check_together(settings, bad, source.report)
     if source.problems:
         raise ConfigInvalid(source.sorted(), good)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -165,6 +166,17 @@ class GovernorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     emergency_volume_max: Annotated[
         _Level, Meta(description="No emergency may be louder than this, 0-100.")
     ] = 100
+
+    def on_a_bench(self, said: Collection[str]) -> GovernorSettings:
+        """The rules of a node with virtual relays, which wakes nobody: only those that the config names (`said`)."""
+        loose: dict[str, Any] = {"quiet_hours": ()}
+        for name, most in (("turn_max_s", 86_400), ("minutes_a_day", 1440), ("repeats_a_day", 1000)):
+            emergency = f"emergency_{name}"
+            loose[emergency] = most
+            loose[name] = min(most, getattr(self, emergency)) if emergency in said else most
+        return msgspec.structs.replace(
+            self, **{name: value for name, value in loose.items() if name not in said}
+        )
 
     def ceilings(self, precedence: Precedence) -> Ceilings:
         """What holds for a class."""

@@ -218,7 +218,9 @@ def test_the_socket_is_where_the_config_says() -> None:
 
 def test_a_real_daemon_is_stopped_looked_at_and_released(tmp_path: Path) -> None:
     config = tmp_path / "node.toml"
-    config.write_text('[node]\nid = "thon-3"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n')
+    config.write_text(
+        '[node]\nid = "thon-3"\n[broker]\nurl = "mqtt://127.0.0.1:1"\n[governor]\nquiet_hours = ["21:30-05:00"]\n'
+    )
     where = ["--config", str(config), "--hardware", "sim", "--state-dir", str(tmp_path / "state")]
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(tmp_path / "notify"))

@@ -335,6 +335,18 @@ def test_an_emergency_may_always_do_what_the_rest_may() -> None:
     ]
 
 
+def test_a_bench_has_only_the_house_rules_that_its_config_names() -> None:
+    village, bench = parse(LEAST).governor, parse(LEAST, hardware="sim").governor
+    assert village.quiet_hours == ("21:30-05:00",)
+    assert (bench.quiet_hours, bench.repeats_a_day, bench.turn_max_s) == ((), 1000, 86_400)
+    named = '[governor]\nquiet_hours = ["22:00-04:00"]\nemergency_turn_max_s = 60\nturn_max_s = 30\nemergency_minutes_a_day = 90\n'
+    bench = parse(LEAST + named, hardware="sim").governor
+    assert bench.quiet_hours == ("22:00-04:00",)
+    assert (bench.turn_max_s, bench.emergency_turn_max_s) == (30, 60)
+    assert (bench.minutes_a_day, bench.emergency_minutes_a_day) == (90, 90)
+    assert parse(LEAST, ("hardware.gpio=sim", 'governor.quiet_hours=["20:00-06:00"]')).governor.quiet_hours
+
+
 @pytest.mark.parametrize(
     ("hours", "code"), [("25:00-05:00", "bad_form"), ("9:00-10:00", "bad_form"), ("12:00-12:00", "no_span")]
 )
