@@ -15,7 +15,9 @@ imports run in the same direction, top to bottom, and results return as the valu
     config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good
     catalogue       what is said to people, Vietnamese and English; its second sheet: sentences
 
-    command/        INLET: orders           topics signing envelope keys ring keyring replay acceptance messages ledger scribe tally execution inbox settings
+    command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages ledger scribe
+                                            tally execution inbox settings; alerts: cap area assessment bulletins stored
+                                            alert_desk alert_settings
     sense/          INLET: the box itself   monitor light conditions settings
     local/          INLET: the technician   console requests settings
     router          the junction: one match from an intent to the room that does it

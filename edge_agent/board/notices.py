@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from edge_agent.board.dots import Dots
-from edge_agent.model import NS, Issuer, OrderId, Precedence
+from edge_agent.model import NS, BoardClear, Issuer, OrderId, Precedence
 from edge_agent.ticket import Ticket
 from hal.errors import DatabaseError, DiskFull
 from hal.ports import Clock, Database
@@ -68,6 +68,12 @@ class Notice:
     def page(self) -> Page:
         """The page that stands, or is next to stand."""
         return self.pages[self.index]
+
+    def taken_down_by(self, intent: BoardClear) -> bool:
+        """Whether the order means this notice."""
+        if intent.target is not None:
+            return self.id == intent.target
+        return self.precedence <= intent.precedence
 
     @property
     def takes_over(self) -> bool:

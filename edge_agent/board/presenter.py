@@ -406,8 +406,8 @@ class Presenter:
                 continue
             clear.started_ns = self._clock.monotonic_ns()
             text = f"It was taken down by the order {clear.intent.id}."
-            asked = [notice for notice in self._asked.values() if _covers(clear.intent, notice)]
-            wanted = [notice for notice in self._wanted.values() if _covers(clear.intent, notice)]
+            asked = [notice for notice in self._asked.values() if notice.taken_down_by(clear.intent)]
+            wanted = [notice for notice in self._wanted.values() if notice.taken_down_by(clear.intent)]
             clear.taken = tuple(notice.id for notice in [*asked, *wanted])
             for notice in asked:
                 self._end(notice, OrderState.CANCELLED, Reason(ReasonCode.CANCELLED, text))
@@ -492,10 +492,3 @@ class Presenter:
         left_s = [max(0.0, (begun + give_up_ns - now_ns) / NS) for begun in waiting]
         await self._sleep(min([self._backoff_s, *(left for left in left_s if left > 0)]))
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MAX_S)
-
-
-def _covers(intent: BoardClear, notice: Notice) -> bool:
-    """Whether the order takes this notice down."""
-    if intent.target is not None:
-        return notice.id == intent.target
-    return notice.precedence <= intent.precedence
