@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS keyring (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     version  INTEGER NOT NULL,
     envelope BLOB NOT NULL,              -- as it came, to be read again at each start
-    local    TEXT NOT NULL               -- hash of the local file that was last looked at
+    local    TEXT NOT NULL               -- hash of the local file that was last judged, taken or not
 );
 """
 
@@ -82,6 +82,9 @@ class Keyring:
         self._ring: Ring | None = None
         self._fault: str | None = None
         self._told: bytes | None = None
+        self._judged = ""
+        """Hash of the local file that was last judged. It must not be judged again under later roots, to whom
+        an old file may look like the technician's wish to begin anew."""
 
     @property
     def trust(self) -> Trust:
@@ -103,16 +106,15 @@ class Keyring:
         row = await self._database.run(
             lambda connection: connection.execute("SELECT envelope, local FROM keyring").fetchone()
         )
-        seen = ""
         if row is not None:
-            seen = row[1]
+            self._judged = row[1]
             try:
                 self._hold(keys.opened(row[0]))
             except KeysRefused as refusal:  # only another release can have written it
                 logger.error("The kept keys document cannot be read. reason=%s", refusal.text)  # noqa: TRY400 - the sentence says it all
                 self._fault = refusal.text
         digest = "" if local is None else hashlib.sha256(local).hexdigest()
-        if local is not None and (digest != seen or self._ring is None):
+        if local is not None and (digest != self._judged or self._ring is None):
             await self._look_at(local, digest)
         if self._unsigned:
             logger.warning(
@@ -143,7 +145,7 @@ class Keyring:
         except KeysRefused as refusal:
             result = Result(status="rejected", code=refusal.code, text=refusal.text)
             return await self._report(opened, result, refusal.faults)
-        await self._keep(opened, None)
+        await self._keep(opened)
         logger.info("New keys are in force. version=%d from=%d", version, held)
         return Result(status="applied", news=True)
 
@@ -178,13 +180,15 @@ class Keyring:
                     opened.document.version,
                     self._current.document.version,
                 )
+                await self._remember_judged(digest)
                 return
         except KeysRefused as refusal:
             logger.error("The local keys file is not taken. reason=%s", refusal.text)  # noqa: TRY400 - the sentence says it all
             self._fault = refusal.text
             return
+        self._judged = digest
         try:
-            await self._keep(opened, digest)
+            await self._keep(opened)
         except (DatabaseError, DiskError) as error:
             # The file itself stays where the technician put it: it can be believed before it is stored.
             logger.warning("The local keys file is believed but cannot be stored yet. error=%s", error)
@@ -201,16 +205,26 @@ class Keyring:
             return True
         return opened.document.version > current.document.version
 
-    async def _keep(self, opened: keys.Opened, digest: str | None) -> None:
-        """Store, and only then believe. `digest`: of the local file, when it came from there."""
-        version = opened.document.version
+    async def _remember_judged(self, digest: str) -> None:
+        """The local file was turned down for good."""
+        self._judged = digest
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE keyring SET local = ?", (digest,))
+
+        try:
+            await self._database.run(work)
+        except (DatabaseError, DiskError) as error:
+            logger.warning("That the local keys file was judged cannot be stored yet. error=%s", error)
+
+    async def _keep(self, opened: keys.Opened) -> None:
+        """Store, and only then believe."""
+        version, judged = opened.document.version, self._judged
         said = self._reported(opened, Result(status="applied"), (), in_force=version)
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO keyring VALUES (1, ?, ?, coalesce(?, '')) ON CONFLICT (one) DO UPDATE SET"
-                " version = excluded.version, envelope = excluded.envelope, local = coalesce(?, local)",
-                (version, opened.blob, digest, digest),
+                "INSERT OR REPLACE INTO keyring VALUES (1, ?, ?, ?)", (version, opened.blob, judged)
             )
             shelf.put(connection, topic=self._topic, payload=said, kind="alert", retain=True)
 

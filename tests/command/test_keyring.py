@@ -29,6 +29,9 @@ def a_scene(**more: Any) -> Scene:
     return scene
 
 
+replaced = msgspec.structs.replace
+
+
 def birth(scene: Scene) -> dict[str, Any]:
     said: dict[str, Any] = msgspec.json.decode(scene.broker.retained[f"{ROOT}/{NODE}/up/state"].payload)
     return said
@@ -117,6 +120,31 @@ def test_an_old_file_does_not_bring_back_old_keys_and_another_root_begins_anew()
             row = scene.database.rows("SELECT envelope FROM keyring")[0][0]
             assert isinstance(row, bytes)
             assert keys.opened(row).document.authorities[0].id == known
+
+    run(main(), scene.counter)
+
+
+def test_a_file_that_was_turned_down_does_not_come_back_when_the_roots_have_rotated() -> None:
+    scene = a_scene()
+    pair = keys.Roots(threshold=1, keys=(root("goc-2"),))
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send_keys(signed(replaced(WITHOUT_XA, version=3)))
+            await asyncio.sleep(3)
+        scene.keys = signed(
+            document(authority(XA), version=2)
+        )  # an image's file, older than what came from afar
+        scene.router.closing = False
+        async with scene.running():
+            assert birth(scene)["have"] == {"keys": 3}
+            scene.send_keys(signed(replaced(WITHOUT_XA, version=4, roots=pair), "goc-1", "goc-2"))
+            await asyncio.sleep(3)
+            assert birth(scene)["have"] == {"keys": 3}
+            assert scene.reported()[-1]["in_force"] == 4
+        scene.router.closing = False
+        async with scene.running():
+            assert birth(scene)["have"] == {"keys": 4}, "nobody has brought another file"
 
     run(main(), scene.counter)
 
