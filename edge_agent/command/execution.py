@@ -76,10 +76,14 @@ class _Job:
     successor: OrderId | None = None
     """The order that takes its place, once there is one."""
     stopped: bool = False
-    """A stop, or a revocation, covered it before the router had it."""
+    """A stop, or a revocation, covered it before it began."""
     revoked: Reason | None = None
     """Its keys are believed no more."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def called_off(self) -> bool:
+        """Whether it must not begin any more."""
+        return self.stopped or self.successor is not None
 
 
 class Execution:
@@ -244,23 +248,23 @@ class Execution:
         await self._patiently(older.over)
 
     def _stop_before_the_router(self, stop: Stop) -> None:
-        """A stop also covers what was accepted before it and still waits for another to make way."""
+        """A stop also covers what was accepted before it and has not begun: it may wait for another to make way."""
         for job in self._jobs.values():
             by_class = isinstance(job.intent, Play) and job.intent.precedence <= stop.highest
-            if not job.entered and (job.entry.id == stop.target if stop.target is not None else by_class):
+            if not job.executing and (job.entry.id == stop.target if stop.target is not None else by_class):
                 job.stopped = True
 
     async def _carry_out(self, job: _Job) -> Finished:
-        if job.stopped or job.successor is not None:
-            return _ended(
-                OrderState.CANCELLED, ReasonCode.CANCELLED, "A stop covered this order.", begun=False
-            )
+        if job.called_off():
+            return _STOPPED
         job.entered = True
         async with aclosing(self._router.carry_out(job.intent)) as steps:
             async for step in steps:
                 match step:
                     case Finished():
                         return step
+                    case Executing() if job.called_off():
+                        return _STOPPED  # while it was judged at the alert desk, where nothing can be cancelled yet
                     case Executing():
                         refusal = await self._begin(job)
                     case Waiting():
@@ -407,6 +411,9 @@ def _begins_again(intent: Intent) -> bool:
 def _ended(state: OrderState, code: ReasonCode, text: str, *, begun: bool) -> Finished:
     outcome = Outcome.PARTIAL if begun else Outcome.MISSED
     return Finished(state=state, asrun=AsRun(outcome=outcome, reason=Reason(code, text)))
+
+
+_STOPPED = _ended(OrderState.CANCELLED, ReasonCode.CANCELLED, "A stop covered this order.", begun=False)
 
 
 def _failed(reason: Reason) -> AsRun:

@@ -118,6 +118,8 @@ class Room:
 
     lasts_s: float = 1.0
     waits_s: float = 0.0
+    judges_s: float = 0.0
+    """How long an order is looked at before it can be cut short, as at the alert desk."""
     begun: list[OrderId] = field(default_factory=list)
     """An entry each time an order sounded (or was done, for the verbs that do not sound)."""
     whole: list[OrderId] = field(default_factory=list)
@@ -139,6 +141,7 @@ class Room:
                 await self.cancel(order)
             yield self._done(OrderState.SUCCESSFUL, None, {"orders": list(orders)})
             return
+        await asyncio.sleep(self.judges_s)
         cut = self._cuts[intent.id] = asyncio.get_running_loop().create_future()
         try:
             if self.waits_s:

@@ -301,6 +301,25 @@ def test_what_waited_does_not_begin() -> None:
     assert scene.asrun() == [(ident(1), "MISSED")]
 
 
+def test_what_was_still_being_judged_does_not_begin_either() -> None:
+    scene = a_scene()
+    scene.router.judges_s = 1.0
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "play"), by=(BY_XA,))
+            scene.send(an_order(2, "play"), by=(BY_XA,))
+            scene.send(an_order(3, "play", issuer=HUYEN), by=(f"{HUYEN}-2026",))
+            scene.send_keys(signed(WITHOUT_XA))
+            scene.send(an_order(4, "stop", issuer=HUYEN, args={"order": ident(3)}), by=(f"{HUYEN}-2026",))
+            await asyncio.sleep(5)
+            assert {scene.last(ident(number))["state"] for number in (1, 2, 3)} == {"cancelled"}
+            assert scene.last(ident(1))["reason"]["code"] == "revoked_key"
+
+    run(main(), scene.counter)
+    assert scene.router.begun == [ident(4)]
+
+
 def test_what_was_open_when_the_power_went_does_not_begin_again_under_newer_keys() -> None:
     scene = a_scene()
     scene.router.lasts_s = 600
