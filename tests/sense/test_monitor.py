@@ -281,7 +281,7 @@ def test_a_light_that_cannot_be_had_costs_nothing_but_a_warning(caplog: pytest.L
         await asyncio.wait((life,))
 
     run(main(), counter)
-    assert len(box.junction.asked) == 1
+    assert box.junction.asked, "the button works all the same"
     assert [record.getMessage()[:31] for record in caplog.records if "light" in record.getMessage()] == [
         "The status light cannot be driv"
     ]
