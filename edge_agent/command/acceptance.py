@@ -179,6 +179,14 @@ def stands(entry: ledger.Entry, trust: Trust) -> Reason | None:
     return _NOBODY if trust.ring is None else trust.ring.stands(sealed, entry.issuer)
 
 
+def believed(signed: ledger.Signed, trust: Trust) -> bool:
+    """Whether an order that has ended may leave its notice up. Where there are no keys at all (a document
+    that cannot be read, say) nothing is known against one that was signed."""
+    if not signed.kids:
+        return trust.unsigned
+    return trust.ring is None or trust.ring.believes(signed.kids, signed.issuer, signed.precedence)
+
+
 def refused(entry: ledger.Entry, reason: Reason) -> ledger.Entry:
     """The same order, rejected."""
     return replace(entry, state=OrderState.REJECTED, reason=reason, envelope=None, supersedes=None)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.command import ledger
-from edge_agent.command.acceptance import Circumstances, reopened, stands
+from edge_agent.command.acceptance import Circumstances, believed, reopened, stands
 from edge_agent.command.keyring import Keyring
 from edge_agent.command.messages import intent_of
 from edge_agent.command.scribe import Scribe
@@ -183,15 +183,11 @@ class Execution:
         await self.take_down()
 
     async def take_down(self) -> None:
-        """Take down the notices of orders that have ended well, and whose keys are believed no more.
-
-        Raises DatabaseError, DiskError.
-        """
-        ring = self._keyring.ring
-        if ring is None:
-            return
-        signed = await self._database.run(ledger.left_showing)
-        gone = [one.id for one in signed if not ring.believes(one.kids, one.issuer, one.precedence)]
+        """Take down the notices of orders that have ended, and whose keys are believed no more; also of
+        unsigned ones, from a time when this node was a bench. Raises DatabaseError, DiskError."""
+        trust = self._keyring.trust
+        shown = await self._database.run(ledger.left_showing)
+        gone = [one.id for one in shown if not believed(one, trust)]
         if gone:
             await self._router.withdraw(gone)
 

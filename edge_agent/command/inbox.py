@@ -390,16 +390,19 @@ class Inbox:
             await self._tally.refused(entry.reason, order=entry.id)
 
     def _room(self, verdict: Stray | Verdict) -> Room:
-        """Emergencies and stops have as many places again, so that nobody can lock them out; what others'
-        orders may take of the memory is half."""
-        entry = verdict.entry
-        urgent = entry.precedence is Precedence.EMERGENCY or entry.verb == "stop"
-        urgent = urgent and isinstance(verdict, Verdict)
-        rows_max = self._orders.ledger_rows_max
-        return Room(
-            open_max=self._orders.open_orders_max * (2 if urgent else 1),
-            rows_max=rows_max // 2 if isinstance(verdict, Stray) else rows_max * (2 if urgent else 1),
-        )
+        """Accepted emergencies have as many places again, and stops half as many of the memory's, so that no
+        other key can lock them out: neither with what it may order, nor with what it may not and is refused.
+        What others' orders may take of the memory is half."""
+        entry, open_max, rows_max = verdict.entry, self._orders.open_orders_max, self._orders.ledger_rows_max
+        if isinstance(verdict, Stray):
+            return Room(open_max=open_max, rows_max=rows_max // 2)
+        if entry.state is OrderState.REJECTED:
+            return Room(open_max=open_max, rows_max=rows_max)
+        if entry.precedence is Precedence.EMERGENCY:
+            return Room(open_max=open_max * 2, rows_max=rows_max * 2)
+        if entry.verb == "stop":
+            return Room(open_max=open_max * 2, rows_max=rows_max * 3 // 2)
+        return Room(open_max=open_max, rows_max=rows_max)
 
     # ------------------------------------------------------------ within
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from edge_agent.command.messages import moment_of, seconds_of
+from edge_agent.command.messages import NOTICE_TTL_S_MAX, moment_of, seconds_of
 from edge_agent.model import (
     TERMINAL,
     Issuer,
@@ -59,7 +59,8 @@ CREATE TABLE IF NOT EXISTS signed (
 """`envelope` is kept only while the order is open: what is open is exactly what has one."""
 
 SHOWING = ("board_show", "alert")
-"""The verbs whose orders end well while what they ordered is still to be seen."""
+"""The verbs whose orders end while what they ordered is still to be seen."""
+_SHOWING = msgspec.json.encode(SHOWING).decode()
 
 _ORDER_OF_STATES = (
     OrderState.RECEIVED,
@@ -156,11 +157,12 @@ def record(connection: sqlite3.Connection, entry: Entry, kids: Sequence[str] = (
 
 
 def left_showing(connection: sqlite3.Connection) -> list[Signed]:
-    """The signed orders whose notices may still be shown."""
+    """The closed orders whose notices may still be shown, however they ended: an alert whose sound failed
+    or was stopped has one, too. Without keys: it was taken unsigned."""
     rows = connection.execute(
-        "SELECT ledger.id, issuer, class, kids FROM ledger JOIN signed USING (id)"
-        " WHERE state = ? AND verb IN (SELECT value FROM json_each(?))",
-        (OrderState.SUCCESSFUL, msgspec.json.encode(SHOWING).decode()),
+        "SELECT ledger.id, issuer, class, coalesce(kids, '') FROM ledger LEFT JOIN signed USING (id)"
+        " WHERE envelope IS NULL AND state <> ? AND verb IN (SELECT value FROM json_each(?))",
+        (OrderState.REJECTED, _SHOWING),
     )
     return [
         Signed(OrderId(ident), Issuer(issuer), Precedence(klass), tuple(kids.split()))
@@ -222,10 +224,13 @@ def newest_seq(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def purge(connection: sqlite3.Connection, *, expired_before: datetime) -> int:
-    """Forget closed orders that expired, and came, before that; returns how many."""
+    """Forget closed orders that expired, and came, before that; returns how many. One with a notice is
+    remembered for as long as that may be shown, so that it can be taken down when its keys are revoked."""
     limit = seconds_of(expired_before)
     gone = connection.execute(
-        "DELETE FROM ledger WHERE envelope IS NULL AND expires < ? AND received < ?", (limit, limit)
+        "DELETE FROM ledger WHERE envelope IS NULL AND expires < ? AND received < ?"
+        " - (CASE WHEN verb IN (SELECT value FROM json_each(?)) THEN ? ELSE 0 END)",
+        (limit, limit, _SHOWING, NOTICE_TTL_S_MAX),
     )
     connection.execute("DELETE FROM signed WHERE id NOT IN (SELECT id FROM ledger)")
     return gone.rowcount

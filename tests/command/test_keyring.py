@@ -14,7 +14,7 @@ from edge_agent.command import keys
 from edge_agent.model import Precedence
 from hal.sim.database import Moment, VirtualDatabase
 from hal.sim.loop import run
-from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, START, Scene, an_order, ident
+from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, START, Scene, an_order, at, ident
 from tests.signers import authority, document, key, root, signed
 
 XA, HUYEN = "xa-vi-huong", "huyen-bach-thong"
@@ -145,6 +145,24 @@ def test_a_file_that_was_turned_down_does_not_come_back_when_the_roots_have_rota
         scene.router.closing = False
         async with scene.running():
             assert birth(scene)["have"] == {"keys": 4}, "nobody has brought another file"
+
+    run(main(), scene.counter)
+
+
+def test_what_a_bench_showed_unsigned_is_taken_down_where_nobody_is_believed() -> None:
+    scene = Scene()
+
+    async def main() -> None:
+        async with scene.running():
+            scene.send(an_order(1, "board_show"))
+            await asyncio.sleep(3)
+            assert scene.ledger() == {ident(1): "successful"}
+            assert scene.router.withdrawn == []
+        for file in (signed(FIRST), b"not a document"):
+            scene.keys, scene.router.closing = file, False
+            async with scene.running():
+                await asyncio.sleep(3)
+                assert scene.router.withdrawn.pop() == ident(1)
 
     run(main(), scene.counter)
 
@@ -380,6 +398,28 @@ def test_a_refusal_with_a_good_signature_is_journalled_and_answered_once() -> No
     assert scene.ledger() == dict.fromkeys((ident(1), ident(2), ident(3)), "rejected")
     assert len(scene.asrun()) == 3
     assert scene.router.begun == []
+
+
+def test_refused_orders_of_a_lesser_key_leave_emergencies_their_place() -> None:
+    lesser = authority(HUYEN, max_class="routine")
+    scene = Scene(ledger_rows_max=1000)
+    scene.keys = signed(document(authority(XA), lesser))
+
+    async def main() -> None:
+        async with scene.running():
+            for number in range(1, 2011):
+                claim = an_order(number, "ping", issuer=HUYEN, precedence=Precedence.EMERGENCY)
+                scene.send(claim, by=(f"{HUYEN}-2026",))
+                if number % 10 == 0:
+                    await asyncio.sleep(1)
+            await asyncio.sleep(5)
+            assert len(scene.ledger()) == 1000
+            true = an_order(3000, "play", precedence=Precedence.EMERGENCY, expires_at=at(scene, 60))
+            scene.send(true, by=(BY_XA,))
+            await asyncio.sleep(5)
+            assert scene.last(ident(3000))["state"] == "successful"
+
+    run(main(), scene.counter)
 
 
 def test_ids_cannot_be_burnt_in_advance() -> None:

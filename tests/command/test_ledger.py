@@ -112,6 +112,31 @@ def test_ids_are_forgotten_only_long_after_their_expiry(connection: sqlite3.Conn
     assert ledger.find(connection, ident(4)) is not None, "an open order is never forgotten"
 
 
+def test_an_order_is_remembered_for_as_long_as_its_notice_may_be_shown(
+    connection: sqlite3.Connection,
+) -> None:
+    ledger.record(connection, an_entry(1, verb="board_show"), ("k1",))
+    ledger.advance(connection, ident(1), OrderState.SUCCESSFUL, at_ns=11)
+    assert ledger.purge(connection, expired_before=START + timedelta(days=6)) == 0
+    assert [one.kids for one in ledger.left_showing(connection)] == [("k1",)]
+    assert ledger.purge(connection, expired_before=START + timedelta(days=8)) == 1
+
+
+def test_a_notice_may_be_left_by_an_order_that_failed_or_that_nobody_signed(
+    connection: sqlite3.Connection,
+) -> None:
+    for number, verb, state in (
+        (1, "alert", OrderState.FAILED),
+        (2, "alert", OrderState.CANCELLED),
+        (3, "play", OrderState.SUCCESSFUL),
+        (4, "board_show", OrderState.REJECTED),
+    ):
+        ledger.record(connection, an_entry(number, verb=verb))
+        ledger.advance(connection, ident(number), state, at_ns=11)
+    ledger.record(connection, an_entry(5, verb="alert"))
+    assert [(one.id, one.kids) for one in ledger.left_showing(connection)] == [(ident(1), ()), (ident(2), ())]
+
+
 def test_the_birth_tells_the_newest_order_of_each_issuer(connection: sqlite3.Connection) -> None:
     ledger.record(connection, an_entry(1, seq=5))
     ledger.record(connection, an_entry(2, seq=3))

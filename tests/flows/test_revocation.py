@@ -9,6 +9,7 @@ import msgspec
 from hal.ports import Message
 from hal.sim.loop import NS
 from tests import signers
+from tests.flows.alert_scene import flood, village_with
 from tests.flows.conftest import Programme
 from tests.flows.scene import COMMUNE, DISTRICT, NODE, ROOT, Village
 
@@ -57,6 +58,24 @@ def test_what_sounds_falls_silent_what_waits_stays_away_what_is_shown_is_taken_d
     village.tell(story)
     reported = msgspec.json.decode(village.world.broker.retained[f"{ROOT}/{NODE}/up/reported/keys"].payload)
     assert (reported["status"], reported["in_force"]) == ("applied", 2)
+
+
+def test_an_alert_whose_sound_was_stopped_leaves_the_board_too() -> None:
+    village = village_with()
+
+    async def story() -> None:
+        alert = flood(village)
+        await village.reaches(alert, "executing")
+        await asyncio.sleep(10)
+        village.order("stop", issuer=DISTRICT)
+        assert await village.ends(alert) == ["cancelled"]
+        await asyncio.sleep(5)
+        assert village.world.sign.current.lit, "a stop by class is for what sounds"
+        revoke(village)
+        await asyncio.sleep(10)
+        assert not village.world.sign.current.lit
+
+    village.tell(story)
 
 
 def test_a_notice_of_a_revoked_key_does_not_come_back_after_a_power_cut(village: Village) -> None:
