@@ -114,7 +114,7 @@ def advise(
     chosen = _chosen(here, settings.languages)
     precedence = max(_class_of(block) for block in chosen)
     precedence = min(precedence, highest, _CEILING.get(alert.status, Precedence.EMERGENCY))
-    recording, url = _recording(chosen, settings, message)
+    recording, url = _recording(chosen, settings, alert.status, message)
     return Advice(
         precedence=precedence,
         audible=any(_class_of(block) > Precedence.ROUTINE for block in chosen),
@@ -214,9 +214,14 @@ def _texts(block: Block, status: str, precedence: Precedence) -> tuple[str, ...]
 
 
 def _recording(
-    blocks: Sequence[Block], settings: AlertSettings, message: str | None
+    blocks: Sequence[Block], settings: AlertSettings, status: str, message: str | None
 ) -> tuple[Digest | None, str | None]:
-    """The stored message that the order or the alert names, else the alert's own recording if we may fetch it."""
+    """The stored message that the order or the alert names, else the alert's own recording if we may fetch it.
+
+    None for an exercise or a test: a recording cannot say that it is one, so the voice reads the text.
+    """
+    if status in _SPOKEN_OF:
+        return None, None
     names = [message] if message is not None else []
     names += [
         value for block in blocks for name, value in block.parameters if name.casefold() == PARAMETER_MESSAGE

@@ -14,6 +14,7 @@ Between `identify` and `read` the signatures are checked over `Sealed.payload`.
 from __future__ import annotations
 
 import binascii
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,8 @@ def identify(sealed: Sealed) -> Head:
 
 def read(sealed: Sealed, *, verbs: Collection[str]) -> Order:
     """The whole order. Raises OrderRefused(unsupported) for another version or an unknown verb,
-    OrderRefused(bad_envelope) for a missing, malformed or unknown field."""
+    OrderRefused(bad_envelope) for a missing, malformed, repeated or unknown field."""
+    said_once(sealed.payload)
     version = sealed.fields.get("v", VERSION)
     if type(version) is not int or version != VERSION:
         raise OrderRefused(
@@ -261,6 +263,26 @@ def depth(blob: bytes) -> int:
             case _:
                 pass
     return deepest
+
+
+def said_once(payload: bytes) -> None:
+    """Refuse an object that names a member twice: of two values one reader takes the first and another the
+    last, and whoever signs must mean what the node does. Raises OrderRefused(bad_envelope).
+
+    It costs more than decoding did, so it is asked of what somebody signed.
+    """
+
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        names: set[str] = set()
+        for name, _ in pairs:
+            if name in names:
+                raise _bad(f"The payload says {printable(name)[:40]!r} twice; say it once.")
+            names.add(name)
+
+    try:
+        json.loads(payload.decode(), object_pairs_hook=members, parse_int=float)
+    except ValueError:
+        raise _bad("The payload is not JSON in UTF-8; encode it as that.") from None
 
 
 def printable(thing: object) -> str:

@@ -376,7 +376,7 @@ class Inbox:
         if not blob:
             logger.debug("The keys document was cleared at the broker; the node keeps its own.")
             return
-        result = await self._keyring.apply(blob)
+        result = await self._keyring.apply(blob, tell=self._tally.may_report())
         self._outbox.wake()
         if result.code is not None and result.status == "rejected":
             await self._tally.refused(Reason(result.code, result.text))

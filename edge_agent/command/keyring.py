@@ -122,8 +122,11 @@ class Keyring:
             )
         await self._tell_if_none()
 
-    async def apply(self, blob: bytes) -> Result:
-        """A document from afar. Raises DatabaseError, DiskError: then nothing has changed."""
+    async def apply(self, blob: bytes, *, tell: bool = True) -> Result:
+        """A document from afar. Raises DatabaseError, DiskError: then nothing has changed.
+
+        `tell` says whether one that changes nothing is reported, too.
+        """
         opened: keys.Opened | None = None
         try:
             opened = keys.opened(blob)
@@ -135,16 +138,15 @@ class Keyring:
                 )
             version, held = opened.document.version, current.document.version
             if opened.digest == current.digest:
-                return await self._report(opened, Result(status="applied"))
+                return await self._report(opened, Result(status="applied"), tell=tell)
             if version <= held:
                 text = f"Version {version} is not newer than {held}, which is in force."
-                return await self._report(
-                    opened, Result(status="ignored", code=ReasonCode.REPLAYED, text=text)
-                )
+                ignored = Result(status="ignored", code=ReasonCode.REPLAYED, text=text)
+                return await self._report(opened, ignored, tell=tell)
             keys.follows(opened, current.document)
         except KeysRefused as refusal:
             result = Result(status="rejected", code=refusal.code, text=refusal.text)
-            return await self._report(opened, result, refusal.faults)
+            return await self._report(opened, result, refusal.faults, tell=tell)
         await self._keep(opened)
         logger.info("New keys are in force. version=%d from=%d", version, held)
         return Result(status="applied", news=True)
@@ -238,13 +240,18 @@ class Keyring:
         self._current, self._ring = opened, Ring(opened.document)
 
     async def _report(
-        self, opened: keys.Opened | None, result: Result, faults: Sequence[Fault] = ()
+        self,
+        opened: keys.Opened | None,
+        result: Result,
+        faults: Sequence[Fault] = (),
+        *,
+        tell: bool,
     ) -> Result:
         """Report a result that changes nothing; one that was just reported costs nothing."""
         said = self._reported(
             opened, result, faults or ((Fault("$.version", result.text),) if result.text else ())
         )
-        if said != self._told:
+        if tell and said != self._told:
             await self._put(said)
         return result
 

@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from edge_agent.command import envelope
-from edge_agent.command.envelope import Sealed, printable, unwrap, worded
+from edge_agent.command.envelope import Sealed, printable, said_once, unwrap, worded
 from edge_agent.command.signing import PUBLIC_BYTES, verify
 from edge_agent.errors import Fault, KeysRefused, OrderRefused
 from edge_agent.model import Precedence, ReasonCode
@@ -161,6 +161,7 @@ def opened(blob: bytes) -> Opened:
     """Read a document. Raises KeysRefused(bad_envelope) with what is wrong in it."""
     try:
         sealed = unwrap(blob, payload_type=PAYLOAD_TYPE)
+        said_once(sealed.payload)
     except OrderRefused as refusal:
         raise KeysRefused(refusal.code, refusal.text) from None
     try:

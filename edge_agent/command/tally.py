@@ -48,6 +48,7 @@ class Tally:
         self._alerts = alerts
         self._answers = _Bucket(clock, answers_per_minute)
         self._recalls = _Bucket(clock, answers_per_minute)
+        self._documents = _Bucket(clock, answers_per_minute)
         self._last_ns: int | None = None
         self._logged_ns: int | None = None
         self._alerted_ns: int | None = None
@@ -64,6 +65,10 @@ class Tally:
     def may_recall(self) -> bool:
         """The same for orders that nobody proved: a flood of those costs the others nothing."""
         return self._recalls.take()
+
+    def may_report(self) -> bool:
+        """The same for keys documents that change nothing: whoever reaches the topic can make ever new ones."""
+        return self._documents.take()
 
     async def refused(self, reason: Reason, *, order: str | None = None) -> None:
         """Count one; now and then say so."""

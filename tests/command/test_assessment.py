@@ -221,3 +221,17 @@ def test_a_stored_message_goes_first() -> None:
     assert advice(block, settings=settings, message="bao").recording == "sha256:" + "ef" * 32
     unknown = alerts.block(more=named.replace(">lu<", ">dong-dat<"))
     assert advice(unknown, settings=settings).recording is None
+
+
+@pytest.mark.parametrize("status", ["Exercise", "Test"])
+def test_no_recording_stands_for_an_exercise_because_it_cannot_say_that_it_is_one(status: str) -> None:
+    settings = msgspec.structs.replace(
+        SETTINGS,
+        audio_hosts=("am-thanh.example",),
+        messages={"lu": StoredMessage(media="sha256:" + "cd" * 32)},
+    )
+    block = alerts.block(more=resource("https://am-thanh.example/a.mp3"))
+    for message in ("lu", None):
+        found = advice(block, settings=settings, message=message, status=status)
+        assert found.recording is None
+        assert len(found.voices) == 3, "the voice reads it, announced before and after"

@@ -189,3 +189,19 @@ def test_an_order_that_lasts_no_time_is_an_order() -> None:
     order = replace(ORDER, expires_at=ORDER.issued_at)
     assert opened(seal(order)) == order
     assert refusal(seal(replace(order, expires_at=order.issued_at - timedelta(seconds=1))))
+
+
+@pytest.mark.parametrize(
+    ("once", "twice"),
+    [
+        (b'"class":"routine"', b'"class":"routine","class":"emergency"'),
+        (b'"class":"routine"', b'"class":"routine","cl\\u0061ss":"routine"'),
+        (b'"args":{}', b'"args":{"a":{"b":1,"b":1}}'),
+    ],
+)
+def test_what_two_readers_could_read_differently_is_refused(once: bytes, twice: bytes) -> None:
+    payload = compose(replace(ORDER, precedence=Precedence.ROUTINE, args={}))
+    assert once in payload
+    found = refusal(wrap(envelope.PAYLOAD_TYPE, payload.replace(once, twice)))
+    assert found.code is ReasonCode.BAD_ENVELOPE
+    assert "twice" in found.text

@@ -155,3 +155,12 @@ def test_hours_may_go_over_midnight() -> None:
     assert [day.covers(minute) for minute in (299, 300, 1289, 1290)] == [False, True, True, False]
     assert [night.covers(minute) for minute in (1319, 1320, 0, 239, 240)] == [False, True, True, True, False]
     assert keys.Hours(begin="00:00", to="24:00").covers(1439)
+
+
+def test_a_document_that_two_readers_could_read_differently_is_refused() -> None:
+    payload = msgspec.json.encode(document(authority("xa-vi-huong")))
+    twice = payload.replace(b'"version":1', b'"version":1,"version":2')
+    assert twice != payload
+    with pytest.raises(KeysRefused) as caught:
+        keys.opened(wrap(keys.PAYLOAD_TYPE, twice, [signer("goc-1")]))
+    assert caught.value.code is ReasonCode.BAD_ENVELOPE
