@@ -62,6 +62,8 @@ class SoundStatus:
     """Times the card wanted frames and had none; it played silence."""
     first_sound_ns: int | None
     """When the first written frame reached the converter, CLOCK_BOOTTIME, or None before."""
+    silence_ahead: int = 0
+    """Frames of silence that the device surely plays first, if a silent stream is written to now."""
 
 
 class SoundStream(Protocol):

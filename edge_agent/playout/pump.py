@@ -70,9 +70,11 @@ class Pump:
     async def run(self, stream: SoundStream, *, lead_in_frames: int) -> None:
         """Play from the place to the end; returns when all of it has sounded.
 
+        Of the lead-in only that much silence is written which the card does not play first anyhow.
         Cancelled, or with SoundLost raised: what is queued is faded and dropped, and the place is right.
         Raises MediaRefused when the source broke off, after what came before it has sounded.
         """
+        lead_in_frames = max(0, lead_in_frames - stream.status().silence_ahead)
         run = _Run(stream, lead_in_frames=lead_in_frames, place=self.place)
         self._stage = GainStage(
             gain_db=self._source.gain_db, volume=self._volume, ceiling_dbtp=self._ceiling_dbtp

@@ -118,6 +118,7 @@ class PortAudioStream:
         self._ending = True  # nothing more is promised: an empty ring is no underrun
         self._wanted: int | None = None  # free frames that the loop waits for
         self._first_sound_ns: int | None = None
+        self._silence_ahead = 0  # frames between the callback and the converter, while silent
         self._sounded_ns = 0  # when the last frame taken will have left the converter
         self._calls = 0
         self._started = False
@@ -173,6 +174,7 @@ class PortAudioStream:
                 sounded=self._taken,
                 underruns=self._underruns,
                 first_sound_ns=self._first_sound_ns,
+                silence_ahead=self._silence_ahead if self._holding else 0,
             )
 
     async def close(self) -> None:
@@ -312,6 +314,7 @@ class PortAudioStream:
             if self._holding:
                 enough = queued >= 2 * frames or queued == self._ring_frames or (self._ending and queued)
                 if not enough:
+                    self._silence_ahead = _delay_ns(times) * self._rate_hz // NS
                     self._memmove(out, self._silence, frames * _FRAME_BYTES)
                     return 0
                 self._holding = False

@@ -114,6 +114,7 @@ async def runs_dry(card: SoundCard, _now_ns: NowNs) -> Facts:
     stream = await card.open(rate_hz=RATE_HZ, period_frames=PERIOD, ring_frames=RING)
     await asyncio.sleep(0.3)
     before = stream.status().underruns
+    silence_ahead = stream.status().silence_ahead
     await stream.write(tone(0.1))
     await asyncio.sleep(0.5)
     late = stream.status().underruns
@@ -122,7 +123,7 @@ async def runs_dry(card: SoundCard, _now_ns: NowNs) -> Facts:
     await asyncio.sleep(0.3)
     after = stream.status().underruns
     await stream.close()
-    return {"before": before, "late": late, "after": after}
+    return {"before": before, "late": late, "after": after, "silence_ahead": silence_ahead}
 
 
 async def is_one_stream(card: SoundCard, _now_ns: NowNs) -> Facts:

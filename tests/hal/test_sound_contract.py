@@ -254,6 +254,13 @@ def test_only_an_empty_ring_in_mid_programme_is_an_underrun(rig: Rig) -> None:
     rig.holds("runs_dry", check)
 
 
+def test_the_silence_that_a_device_plays_first_is_a_fraction_of_a_second(rig: Rig) -> None:
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        assert 0 <= facts["silence_ahead"] <= 0.3 * RATE
+
+    rig.holds("runs_dry", check)
+
+
 def test_one_stream_at_a_time(rig: Rig) -> None:
     def check(facts: dict[str, Any], _heard: Frames) -> None:
         assert "open already" in facts["refused"]
