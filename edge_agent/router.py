@@ -318,14 +318,15 @@ class Router:
     # ------------------------------------------------------------ the rest
 
     async def _stop(self, intent: Stop) -> Finished:
-        """Silence first, then the disk: a sticky stop holds before it is durable."""
-        if intent.until_ns is not None:
-            self._guard.mute(intent)
+        """Silence first, then the disk: a sticky stop holds before it is durable. And silence also where it
+        cannot last, because too many stand."""
         covered = [open_ for open_ in self._open.values() if _covers(intent, open_)]
         for open_ in covered:
             self._end(open_, _STOPPED)
         orders = self._crier.stop(target=intent.target, highest=intent.highest)
         self._channel.stop(target=intent.target, highest=intent.highest)
+        if intent.until_ns is not None:
+            self._guard.mute(intent)
         orders += [open_.intent.id for open_ in covered]
         result: dict[str, object] = {"stopped": len(orders), "orders": orders}
         if intent.until_ns is not None:

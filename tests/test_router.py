@@ -30,6 +30,7 @@ from edge_agent.model import (
     Waiting,
 )
 from edge_agent.playout.settings import PlayoutSettings
+from edge_agent.playout.stops import STOPS_MAX
 from edge_agent.router import Router
 from tests.junction import BULLETIN, DIGEST, URL, Junction, a_wav, end_of, reason_of, steps_of
 
@@ -427,5 +428,23 @@ def test_a_stop_that_cannot_be_kept_holds_and_says_so() -> None:
         stopped = await end_of(router, junction.intent(Stop, 1, until_ns=until_ns))
         assert (stopped.state, reason_of(stopped)) == (OrderState.FAILED, ReasonCode.NO_SPACE)
         assert reason_of(await end_of(router, junction.intent(Play, 2))) is ReasonCode.MUTED
+
+    junction.play(story)
+
+
+def test_a_stop_that_may_not_last_because_too_many_stand_silences_all_the_same() -> None:
+    junction = Junction()
+
+    async def story(router: Router) -> None:
+        until_ns = junction.clock.monotonic_ns() + 600 * NS
+        for number in range(STOPS_MAX):
+            nothing = junction.intent(Stop, number + 10, target=OrderId(f"other-{number}"), until_ns=until_ns)
+            assert (await end_of(router, nothing)).state is OrderState.SUCCESSFUL
+        playing = asyncio.create_task(end_of(router, junction.intent(Play, 1)))
+        await asyncio.sleep(1)
+        assert not playing.done()
+        stopped = await end_of(router, junction.intent(Stop, 2, until_ns=until_ns))
+        assert reason_of(stopped) is ReasonCode.BUSY
+        assert reason_of(await playing) is ReasonCode.CANCELLED
 
     junction.play(story)
