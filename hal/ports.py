@@ -2,9 +2,8 @@
 
 Units are in the names. "Never blocks" means it returns within a scheduler tick and is
 safe on the event loop; every `async` method may be cancelled at any await and leaves
-its object usable unless it says otherwise. Time on every door is CLOCK_BOOTTIME
-(`*_ns`, an int) except where it says wall time. A port with more than eight methods
-would be two ports.
+its object usable unless it says otherwise. Time on every door is CLOCK_BOOTTIME (`*_ns`, an
+int) except where it says wall time. A port with more than eight methods would be two ports.
 """
 
 from __future__ import annotations

@@ -333,8 +333,14 @@ class Channel:
         await self._rest()
 
     def _volume_for(self, intent: Play) -> int:
-        """The order's own volume, or the node's, within what the house allows its class."""
-        asked = self._volume if intent.volume is None else min(intent.volume, self._settings.volume_max)
+        """The order's own volume, or the node's, within what the house allows its class. A node that was turned
+        down is not turned down for emergencies."""
+        if intent.volume is not None:
+            asked = min(intent.volume, self._settings.volume_max)
+        elif intent.precedence is Precedence.EMERGENCY:
+            asked = max(self._volume, self._settings.emergency_volume_least)
+        else:
+            asked = self._volume
         return min(asked, self._rules.volume_max(intent.precedence))
 
     def _new_arbiter(self) -> Arbiter:

@@ -39,6 +39,12 @@ class PlayoutSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     volume_max: Annotated[int, Meta(ge=0, le=100, description="No order may be louder than this, 0-100.")] = (
         100
     )
+    emergency_volume_least: Annotated[
+        int,
+        Meta(
+            ge=0, le=100, description="An emergency without a volume of its own is at least so loud, 0-100."
+        ),
+    ] = 60
     queue_requests: Annotated[int, Meta(ge=1, le=1000, description="Most requests that wait at once.")] = 32
     authorities: Annotated[
         tuple[str, ...],

@@ -381,6 +381,18 @@ def test_the_volume_of_an_order_is_its_own_and_the_nodes_is_ramped(rig: Rig) -> 
     )
 
 
+def test_a_node_that_was_turned_down_is_heard_in_an_emergency(rig: Rig) -> None:
+    rig.channel.set_volume(0)
+
+    async def story() -> None:
+        plain = await through(rig.request(NoisySource(0.5), Precedence.PRIORITY))
+        urgent = await through(rig.request(NoisySource(0.5), Precedence.EMERGENCY))
+        asked = await through(rig.request(NoisySource(0.5), Precedence.EMERGENCY, volume=20))
+        assert [done.asrun.volume for done in (plain, urgent, asked)] == [0, 60, 20]
+
+    rig.run(story)
+
+
 def test_shutdown_ends_everything_interrupted_and_takes_no_more(rig: Rig) -> None:
     async def story() -> None:
         current = asyncio.create_task(through(rig.request(NoisySource(60.0))))
