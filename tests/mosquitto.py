@@ -97,6 +97,11 @@ class Mosquitto:
         """End it at once, as a power cut would. Idempotent."""
         self._end(kill=True)
 
+    def signal(self, number: signal.Signals) -> None:
+        """SIGHUP makes it read its ACL again."""
+        assert self._process is not None, "it does not run"
+        self._process.send_signal(number)
+
     def _end(self, *, kill: bool) -> None:
         process, self._process = self._process, None
         if process is None:

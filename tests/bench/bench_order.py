@@ -54,7 +54,7 @@ def main() -> None:
     """Print the three latencies on both cards."""
     with running(*DOORS, env=os.environ, recorded=True) as (node, url):
         at = asyncio.run(_orders(url))
-        node.stop()  # the recording is whole when it has ended
+        node.end()  # the recording is whole when it has ended
         _tell("virtual card", at, *hear(node.sim_dir))
     why = missing()
     if why is not None:

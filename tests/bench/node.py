@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import timedelta
@@ -23,11 +20,10 @@ from edge_agent.model import TERMINAL, OrderState, Precedence
 from hal.linux.broker import MqttBroker
 from hal.linux.clock import SystemClock
 from hal.ports import BrokerSession, Connect, Message
-from tests.bench.measure import seconds
 from tests.mosquitto import Mosquitto
+from tests.process.node import Node
 
 NODE = "bench-node"
-_READY_WITHIN_S = 30.0
 CLOCK = SystemClock(always_synced=True)
 
 CONFIG = f"""
@@ -45,77 +41,6 @@ emergency_repeats_a_day = 1000
 """
 
 
-class Node:
-    """One run of the agent."""
-
-    def __init__(self, directory: Path, broker_url: str, *arguments: str, env: Mapping[str, str]) -> None:
-        self.sim_dir = directory / "sim"
-        config = directory / "node.toml"
-        config.write_text(CONFIG)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(directory / "notify"))
-        self._socket.settimeout(0.5)
-        started = seconds()
-        self._log = directory / "agent.log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(
-                        sys.executable,
-                        "-m",
-                        "edge_agent",
-                        "run",
-                        "--config",
-                        str(config),
-                        "--hardware",
-                        "sim",
-                    ),
-                    *(
-                        "--state-dir",
-                        str(directory / "state"),
-                        "--set",
-                        f"broker.url={broker_url}",
-                        *arguments,
-                    ),
-                ],
-                env={**env, "NOTIFY_SOCKET": str(directory / "notify")},
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            self._await_ready()
-        except BaseException:
-            self.stop()
-            raise
-        self.ready_s = seconds() - started
-
-    @property
-    def pid(self) -> int:
-        """The agent's process id."""
-        return self.process.pid
-
-    def stop(self) -> None:
-        """SIGTERM, and wait; SIGKILL when that does not help. Nothing, when it has ended."""
-        self._socket.close()
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-
-    def _await_ready(self) -> None:
-        begun = seconds()
-        while seconds() - begun < _READY_WITHIN_S:
-            with contextlib.suppress(TimeoutError):
-                if b"READY=1" in self._socket.recv(4096):
-                    return
-            if self.process.poll() is not None:
-                break
-        raise RuntimeError(f"the agent did not become ready:\n{self._log.read_text()[-2000:]}")
-
-
 @contextlib.contextmanager
 def running(
     *arguments: str, env: Mapping[str, str], broker: Mosquitto | None = None, recorded: bool = False
@@ -131,10 +56,8 @@ def running(
             broker = Mosquitto(directory / "broker")
             broker.start()
             stack.callback(broker.stop)
-        kept = ("--sim-dir", str(directory / "sim")) if recorded else ()
-        node = Node(directory, broker.url, *kept, *arguments, env=env)
-        stack.callback(node.stop)
-        yield node, broker.url
+        node = Node(directory, broker.url, *arguments, config=CONFIG, env=env, recorded=recorded)
+        yield stack.enter_context(node), broker.url
 
 
 class Server:
