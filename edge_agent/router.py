@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, ExitStack, aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
@@ -167,19 +167,31 @@ class _Open:
         if self.scope is not None and not self.scope.expired():
             self.scope.reschedule(0)
 
-    async def wait(self, what: Awaitable[T], *, within_s: float | None = None) -> T:
-        """Wait for something that a stop may cut short, and time. Raises _Cut."""
+    async def wait(self, what: Coroutine[Any, Any, T], *, within_s: float | None = None) -> T:
+        """Wait for something that a stop may cut short, and time. Raises _Cut.
+
+        A time-out alone would miss a cut that came just before, or in the same round of the loop in
+        which `what` is done: it only strikes where somebody waits.
+        """
+        if self.cut is not None:
+            what.close()
+            raise _Cut(self.cut)
         try:
             async with asyncio.timeout(within_s) as self.scope:
-                if self.cut is not None:
-                    self.scope.reschedule(0)
-                return await what
+                done = await what
         except TimeoutError:
             if self.scope is None or not self.scope.expired():
                 raise
             raise _Cut(self.cut or _TOO_SLOW) from None
         finally:
             self.scope = None
+        self.go_on()
+        return done
+
+    def go_on(self) -> None:
+        """Raises _Cut when a stop has reached it. Between this and asking an outlet nothing may be awaited."""
+        if self.cut is not None:
+            raise _Cut(self.cut)
 
 
 class Router:
@@ -272,7 +284,7 @@ class Router:
                         yield Waiting(why="fetching")
                     open_.ticket = await self._request(open_, intent, asset)
                 else:
-                    open_.ticket = await open_.wait(self._board_ticket(intent))
+                    open_.ticket = await open_.wait(self._board_ticket(open_, intent))
                 ticket = open_.ticket
                 if not await _comes_at_once(ticket):
                     yield Waiting(why="turn")
@@ -318,7 +330,7 @@ class Router:
         )
         return gain_db
 
-    async def _board_ticket(self, intent: BoardShow | BoardClear) -> Ticket:
+    async def _board_ticket(self, open_: _Open, intent: BoardShow | BoardClear) -> Ticket:
         """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile
         what came after it waits, so that a clear reaches the notice before it."""
         if self._presenter is None:
@@ -327,6 +339,7 @@ class Router:
             if isinstance(intent, BoardClear):
                 return self._presenter.clear(intent)
             await self._presenter.vet(intent.text, intent.precedence)
+            open_.go_on()
             return self._presenter.show(intent)
 
     async def _let_go(self, open_: _Open) -> None:
