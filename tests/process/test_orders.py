@@ -140,8 +140,10 @@ def test_a_stop_right_behind_a_play_always_stops_it(outside: Outside) -> None:
     """The programme is in the cache and measured, so that nothing holds it up on its way to the loudspeaker."""
     server = outside.server
     play = outside.put("bulletin.wav", wav(tone(20)))
-    server.state(server.order("play", play), "executing")
+    first = server.order("play", play)
+    server.state(first, "executing")
     server.order("stop")
+    server.state(first)
     for number in range(12):
         order = server.order("play", play)
         pause(0.002 * (number % 4))
