@@ -259,7 +259,7 @@ class Router:
                         yield Waiting(why="fetching")
                     open_.ticket = await self._request(open_, intent, asset)
                 else:
-                    open_.ticket = await open_.wait(self._board_ticket(intent), late=_TOO_SLOW)
+                    open_.ticket = await open_.wait(self._board_ticket(open_, intent), late=_TOO_SLOW)
                 ticket = open_.ticket
                 if not await _comes_at_once(ticket):
                     yield Waiting(why="turn")
@@ -289,7 +289,7 @@ class Router:
 
         return self._channel.request(intent, open_source)
 
-    async def _board_ticket(self, intent: BoardShow | BoardClear) -> Ticket:
+    async def _board_ticket(self, open_: _Open, intent: BoardShow | BoardClear) -> Ticket:
         """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile
         what came after it waits, so that a clear reaches the notice before it."""
         if self._presenter is None:
@@ -298,6 +298,7 @@ class Router:
             if isinstance(intent, BoardClear):
                 return self._presenter.clear(intent)
             await self._presenter.vet(intent.text, intent.precedence)
+            open_.go_on()
             return self._presenter.show(intent)
 
     async def _let_go(self, open_: _Open) -> None:

@@ -10,9 +10,9 @@ order run twice. Results come back as the value of an await; nobody is called ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edge_agent.model import Finished, Intent, Reason
 
@@ -89,16 +89,28 @@ class Errand:
         if self.scope is not None and not self.scope.expired():
             self.scope.reschedule(0)
 
-    async def wait(self, what: Awaitable[T], *, late: Reason, within_s: float | None = None) -> T:
-        """Wait for something that a stop may cut short, and time (then `late` is why). Raises Cut."""
+    async def wait(self, what: Coroutine[Any, Any, T], *, late: Reason, within_s: float | None = None) -> T:
+        """Wait for something that a stop may cut short, and time (then `late` is why). Raises Cut.
+
+        A time-out alone would miss a cut that came just before, or in the same round of the loop in
+        which `what` is done: it only strikes where somebody waits.
+        """
+        if self.cut is not None:
+            what.close()
+            raise Cut(self.cut)
         try:
             async with asyncio.timeout(within_s) as self.scope:
-                if self.cut is not None:
-                    self.scope.reschedule(0)
-                return await what
+                done = await what
         except TimeoutError:
             if self.scope is None or not self.scope.expired():
                 raise
             raise Cut(self.cut or late) from None
         finally:
             self.scope = None
+        self.go_on()
+        return done
+
+    def go_on(self) -> None:
+        """Raises Cut when a stop has reached it. Between this and asking an outlet nothing may be awaited."""
+        if self.cut is not None:
+            raise Cut(self.cut)

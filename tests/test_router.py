@@ -177,6 +177,51 @@ def test_a_stop_reaches_what_sounds_what_waits_and_what_is_still_fetched() -> No
     junction.play(story)
 
 
+@pytest.mark.parametrize("kind", [Play, BoardShow])
+def test_a_stop_reaches_an_order_at_every_point_of_its_way(kind: type[Intent]) -> None:
+    """Also in the very round of the loop in which the cellar, or the drawing, is done with it."""
+    junction = Junction()
+    sign = junction.sign
+    assert sign is not None
+    sign.lasts_s = 60
+
+    async def story(router: Router) -> None:
+        await end_of(router, junction.intent(Play))
+        for rounds in range(1, 60):
+            sign.cleared.clear()
+            going = asyncio.create_task(end_of(router, junction.intent(kind, 2)))
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            stopped = await end_of(router, junction.intent(Stop, 3, target=OrderId("order-2")))
+            assert stopped.result["stopped"] == 1
+            finished = await going
+            assert finished.state is OrderState.CANCELLED, f"after {rounds} rounds"
+            assert junction.channel.snapshot().current is None
+
+    junction.play(story)
+
+
+def test_a_stop_while_the_cellar_is_looked_into_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database on its own thread takes a moment; a cached, measured programme then needs no other wait."""
+    junction = Junction()
+
+    async def story(router: Router) -> None:
+        await end_of(router, junction.intent(Play))
+        find = junction.store.find
+
+        async def slow_find(digest: Digest) -> object:
+            await asyncio.sleep(1)
+            return await find(digest)
+
+        monkeypatch.setattr(junction.store, "find", slow_find)
+        going = asyncio.create_task(end_of(router, junction.intent(Play, 2)))
+        await asyncio.sleep(0.5)
+        assert (await end_of(router, junction.intent(Stop, 3))).result["stopped"] == 1
+        assert (await going).state is OrderState.CANCELLED
+
+    junction.play(story)
+
+
 def test_a_stop_for_one_order_leaves_the_others() -> None:
     junction = Junction()
 

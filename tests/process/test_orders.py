@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.playout.media import tone, wav
 from tests.process.conftest import Outside, OutsideMaker
-from tests.process.node import GROUP, NAME, ROOT, order, seal
+from tests.process.node import GROUP, NAME, ROOT, order, pause, seal
 
 pytestmark = pytest.mark.realtime
 
@@ -133,3 +134,19 @@ def test_an_order_is_carried_out_once_however_often_it_comes(outside: Outside) -
     with node.database() as database:
         rows = database.execute("SELECT count(*) FROM asrun WHERE order_id = ?", (once["id"],)).fetchone()
     assert rows == (1,)
+
+
+def test_a_stop_right_behind_a_play_always_stops_it(outside: Outside) -> None:
+    """The programme is in the cache and measured, so that nothing holds it up on its way to the loudspeaker."""
+    server = outside.server
+    play = outside.put("bulletin.wav", wav(tone(20)))
+    first = server.order("play", play)
+    server.state(first, "executing")
+    server.order("stop")
+    server.state(first)
+    for number in range(12):
+        order = server.order("play", play)
+        pause(0.002 * (number % 4))
+        stop = server.order("stop", {"order": order} if number % 2 else {})
+        assert server.state(stop)["result"]["orders"] == [order]
+        assert server.state(order)["state"] == "cancelled"
