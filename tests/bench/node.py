@@ -34,10 +34,6 @@ url = "mqtt://127.0.0.1:1"
 [amplifier]
 power = {{offset = 17}}
 mute = {{offset = 27}}
-minutes_a_day = 1440
-repeats_a_day = 1000
-emergency_minutes_a_day = 1440
-emergency_repeats_a_day = 1000
 """
 
 
