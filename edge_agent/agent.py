@@ -22,13 +22,14 @@ from edge_agent.command import bulletins, envelope, keyring, ledger, replay
 from edge_agent.command.alert_desk import AlertDesk
 from edge_agent.command.inbox import Inbox
 from edge_agent.command.keyring import Keyring
+from edge_agent.command.messages import ARGS_OF_VERB
 from edge_agent.command.stored import StoredMessages
 from edge_agent.command.topics import Topics
 from edge_agent.config import Settings
 from edge_agent.config.problem import Problem
 from edge_agent.doors import open_doors
 from edge_agent.local.console import Console
-from edge_agent.model import Digest, NodeId, type_of_verb
+from edge_agent.model import Digest, NodeId
 from edge_agent.playout import daybook, stops
 from edge_agent.playout.amplifier import Amplifier
 from edge_agent.playout.channel import Channel
@@ -242,7 +243,7 @@ def _caps(settings: Settings, hardware: Hardware) -> Caps:
     ]
     return Caps(
         agent=__version__,
-        verbs=sorted(type_of_verb),
+        verbs=sorted(ARGS_OF_VERB),
         schemas={"order": 1},
         hardware=hardware.facts,
         boards=boards if hardware.board is not None else (),

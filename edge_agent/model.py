@@ -234,18 +234,6 @@ class Ping(Intent):
     """Answer, nothing else."""
 
 
-type_of_verb: dict[str, type[Intent]] = {
-    "play": Play,
-    "stop": Stop,
-    "release": Release,
-    "volume": SetVolume,
-    "board_show": BoardShow,
-    "board_clear": BoardClear,
-    "alert": Warn,
-    "ping": Ping,
-}
-
-
 # ---------------------------------------------------------------- steps: how it goes, returned upward
 
 

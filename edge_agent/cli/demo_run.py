@@ -47,7 +47,6 @@ class Play:
     out: Path
     bulletin: Path
     alarm: Path
-    own_programme: bool
     titles: dict[str, str] = field(default_factory=dict)
     """Order id -> what the audience calls it."""
     order_of: dict[str, str] = field(default_factory=dict)
@@ -232,4 +231,4 @@ def set_stage(out: Path, programme: Path | None) -> Play:
     else:
         bulletin = media / f"programme{programme.suffix}"
         shutil.copyfile(programme, bulletin)
-    return Play(out=out, bulletin=bulletin, alarm=alarm, own_programme=programme is not None)
+    return Play(out=out, bulletin=bulletin, alarm=alarm)

@@ -70,8 +70,6 @@ class _Job:
 
     entry: ledger.Entry
     intent: Intent
-    entered: bool = False
-    """The router has it; before that a stop must find it here."""
     executing: bool = False
     successor: OrderId | None = None
     """The order that takes its place, once there is one."""
@@ -253,7 +251,6 @@ class Execution:
     async def _carry_out(self, job: _Job) -> Finished:
         if job.called_off():
             return _STOPPED
-        job.entered = True
         async with aclosing(self._router.carry_out(job.intent)) as steps:
             async for step in steps:
                 match step:

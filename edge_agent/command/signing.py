@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-SEED_BYTES = PUBLIC_BYTES = 32
+PUBLIC_BYTES = 32
 SIGNATURE_BYTES = 64
 
 

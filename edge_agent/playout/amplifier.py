@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from edge_agent.model import NS
+from edge_agent.playout.awaken import news_or
 from hal.errors import LineError
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ class Amplifier:
             while True:
                 self._wake.clear()
                 due_ns = await self._step()
-                await self._wait_until(due_ns)
+                await news_or(due_ns, wake=self._wake, clock=self._clock)
         finally:
             await self._off()
 
@@ -221,14 +222,6 @@ class Amplifier:
                 self._position = step
             async with self._changed:
                 self._changed.notify_all()
-
-    async def _wait_until(self, due_ns: int | None) -> None:
-        timeout_s = None if due_ns is None else max(0, due_ns - self._clock.monotonic_ns()) / NS
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
 
     def _drive(self, position: Position) -> None:
         """Make the lines show a position: going quiet first, letting sound through last."""

@@ -23,6 +23,7 @@ from edge_agent.playout.arbiter import (
     Refuse,
     Resume,
 )
+from edge_agent.playout.awaken import news_or
 from edge_agent.playout.deck import Deck
 from edge_agent.playout.rules import NoRules, Rules
 from edge_agent.playout.settings import LevelSettings
@@ -296,12 +297,7 @@ class Channel:
 
     async def _wait_until(self, *dues_ns: int | None) -> None:
         due_ns = min((due for due in dues_ns if due is not None), default=None)
-        timeout_s = None if due_ns is None else max(0, due_ns - self._clock.monotonic_ns()) / NS
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        await news_or(due_ns, wake=self._wake, clock=self._clock)
 
     # ------------------------------------------------------------ ends
 

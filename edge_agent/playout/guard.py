@@ -17,6 +17,7 @@ from edge_agent.clocktrust import ClockTrust
 from edge_agent.errors import Refused
 from edge_agent.model import NS, Intent, OrderId, Precedence, Reason, ReasonCode, Stop
 from edge_agent.playout import daybook, stops
+from edge_agent.playout.awaken import news_or
 from edge_agent.playout.governor import Governor, Moment, Page
 from edge_agent.playout.settings import GovernorSettings
 from edge_agent.playout.stops import STOPS_MAX, Standing
@@ -275,13 +276,10 @@ class Guard:
     async def _until_due(self) -> None:
         """Until something has sounded; with a stop that stands also for at most a minute, and until it ends."""
         now_ns = self._clock.monotonic_ns()
-        ends = [stop.until_ns - now_ns for stop in self._stops.values() if stop.until_ns is not None]
-        due_s = min([KEEP_EVERY_S, *(end / NS for end in ends if end > 0)]) if self._stops else None
-        try:
-            async with asyncio.timeout(due_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        ends = [stop.until_ns for stop in self._stops.values() if stop.until_ns is not None]
+        soon_ns = now_ns + round(KEEP_EVERY_S * NS)
+        due_ns = min([soon_ns, *(end for end in ends if end > now_ns)]) if self._stops else None
+        await news_or(due_ns, wake=self._wake, clock=self._clock)
         self._wake.clear()
 
     def _tell(self) -> None:

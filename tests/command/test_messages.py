@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_agent.command.assessment import Heed
-from edge_agent.command.messages import Timing, intent_of, read_ack, read_pending
+from edge_agent.command.messages import ARGS_OF_VERB, Timing, intent_of, read_ack, read_pending
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
     NS,
@@ -24,7 +24,6 @@ from edge_agent.model import (
     Release,
     SetVolume,
     Stop,
-    type_of_verb,
 )
 from tests.command.scene import ARGS, MEDIA, an_order, ident
 
@@ -35,11 +34,22 @@ def made(verb: str, **args: Any) -> Intent:
     return intent_of(an_order(1, verb, args=args), TIMING)
 
 
-@pytest.mark.parametrize("verb", sorted(type_of_verb))
+INTENT_OF_VERB: dict[str, type[Intent]] = {
+    "play": Play,
+    "stop": Stop,
+    "release": Release,
+    "volume": SetVolume,
+    "board_show": BoardShow,
+    "board_clear": BoardClear,
+    "alert": Heed,  # the desk makes the Warn of it
+    "ping": Ping,
+}
+
+
+@pytest.mark.parametrize("verb", sorted(ARGS_OF_VERB))
 def test_every_verb_makes_its_intent(verb: str) -> None:
     intent = made(verb, **ARGS[verb])
-    judged_later = {"alert": Heed}  # the desk makes the Warn of it
-    assert type(intent) is judged_later.get(verb, type_of_verb[verb])
+    assert type(intent) is INTENT_OF_VERB[verb]
     assert (intent.id, intent.issuer, intent.deadline_ns) == (ident(1), "xa-vi-huong", TIMING.deadline_ns)
 
 
