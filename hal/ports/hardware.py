@@ -1,0 +1,35 @@
+"""The bundle of all doors that an agent is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hal.ports.box import ControlDoor, Supervisor
+from hal.ports.lines import Lines, SerialPort
+from hal.ports.network import Broker, Datagrams, Web
+from hal.ports.sound import SoundCard, Speech
+from hal.ports.storage import Database, Disk
+from hal.ports.time import Clock
+from hal.ports.webcast import Webcasts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """The bundle of open doors that an agent is given."""
+
+    clock: Clock
+    sound: SoundCard
+    speech: Speech
+    lines: Lines
+    board: SerialPort | None
+    broker: Broker
+    web: Web
+    datagrams: Datagrams
+    webcasts: Webcasts
+    disk: Disk
+    database: Database
+    supervisor: Supervisor
+    control: ControlDoor
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Free text for the birth certificate: which driver serves each door, versions."""
