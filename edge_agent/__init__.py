@@ -22,7 +22,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     local/          INLET: the technician   console requests settings
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain sources loudness readiness announcement
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise sources loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
