@@ -49,8 +49,8 @@ help: ## list what can be made
 demo: apt-run venv ## a bulletin, an emergency and a notice on virtual hardware, in under 90 s (ARGS=--json, ARGS="--programme FILE")
 	@$(BIN)/edge-agent demo $(ARGS)
 
-test: apt-test dev ## every test (ARGS="tests/playout -x" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: apt-test dev ## every test, on two processes (ARGS="tests/playout -x" for some)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: dev ## style, types, import contracts, lock file
 	@$(BIN)/ruff check .
