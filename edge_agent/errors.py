@@ -6,6 +6,7 @@
     |   |-- KeysRefused(faults)  a keys document; carries every fault that was found
     |   |-- MediaRefused         an asset: not fetched, wrong hash, not audio
     |   `-- TextRefused          a board text: missing glyph, does not fit
+    |-- PacketRefused(code, text)  a packet of a live stream; counted, and the stream goes on
     `-- ConfigInvalid(problems)  the config file; carries every problem at once
 
 `assert` is for what we promised ourselves. These are for what the world did.
@@ -67,3 +68,17 @@ class MediaRefused(Refused):
 
 class TextRefused(Refused):
     """A board text cannot be shown whole and unchanged."""
+
+
+class PacketRefused(AgentError):
+    """A packet is not what its place in a live stream asks for. It is counted by its code, and passed over.
+
+    Attributes:
+        code: a short word for the counter.
+        text: a full English sentence.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
