@@ -1,0 +1,502 @@
+"""The jitter buffer (TANK): packets in as the network brings them, pieces out as the card wants them. Pure.
+
+Facts that shape it:
+
+- A place on the stream's line is its `position`: the timestamp, unwrapped, and shifted over every restart of
+  the sender so that the line goes on. What was buffered before a restart is still played, so a restart
+  costs no interruption; only the decoder begins anew (`Restart`).
+- What is missing is decided when it is needed and not before: a packet or a copy that comes in the last
+  moment is used.
+- While later packets wait, a missing one is passed over: concealed, and the line goes on. When nothing
+  waits the line is held (talk and solo): if the packets come after all, they are played late rather than lost;
+  if they were lost, the line jumps to what came. In a group the line never waits: it belongs to the clock.
+- A jump of the timestamp with a sequence step of one is a pause of the sender (DTX), no loss. A pause may last
+  shorter or longer than it was without anybody hearing it: there the delay goes to its target.
+- A hole is the network's until the packet comes after all: then it was jitter.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from dataclasses import dataclass
+
+from edge_agent.stream.delay import Target, WindowedExtreme
+from edge_agent.stream.modes import BufferSettings, Mode
+from edge_agent.stream.pieces import (
+    Conceal,
+    MediaPacket,
+    Pause,
+    Piece,
+    Play,
+    Recover,
+    Restart,
+    Wait,
+)
+from edge_agent.stream.statistics import GAP_MS, MS, OUTAGE_MS, Statistics
+from edge_agent.stream.unwrap import Unwrap, difference
+
+NS = 1_000_000_000
+_BASE_WINDOW_NS = 10 * NS
+_DROPOUT_MAX = 3_000
+_MISORDER_MAX = 500
+_STRANGE_NS = NS
+"""So far may the timestamp be off against sequence and arrival."""
+_STALE_NS = 3 * NS
+"""Packets that come too late to be played, but at the pace of sound for so long, are a sender that had stopped."""
+_SLOTS_MAX = 4_096
+_REMEMBERED = 512
+"""Holes that are remembered, in case their packets come after all."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    payload: bytes
+    ticks: int
+    sequence: int | None
+    """None: a copy; its own packet has not come."""
+    silent: bool = False
+
+
+class JitterBuffer:
+    """One session's tank. `put` never raises; `next` always has an answer."""
+
+    def __init__(self, settings: BufferSettings, statistics: Statistics | None = None) -> None:
+        self.settings = settings
+        self.statistics = statistics or Statistics()
+        self.ticks = settings.clock_hz // 50
+        """The length of a usual packet."""
+        self._ns_per_tick = NS / settings.clock_hz
+        self._slots: dict[int, _Slot] = {}
+        self._order: list[int] = []
+        self._restarts: dict[int, str] = {}
+        self._cursor: int | None = None
+        self._begun = False
+        self._sequences = Unwrap(16)
+        self._timestamps = Unwrap(32)
+        self._shift = 0
+        self._ssrc: int | None = None
+        self._last: tuple[int, int, int, int] | None = None
+        """Of the newest packet: sequence, position, ticks, arrival_ns."""
+        self._candidate: tuple[int, int, str] | None = None
+        self._stale_since: tuple[int, int] | None = None
+        self._span = 0
+        self._base = WindowedExtreme(_BASE_WINDOW_NS)
+        self._target = Target(settings.target, margin_ns=0)
+        self._margin()
+        self._played_sequence: int | None = None
+        self._silent = False
+        self._held_ticks = 0
+        self._holes: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._gap_ticks = 0
+
+    # ------------------------------------------------------------ what is known
+
+    @property
+    def target_ns(self) -> int:
+        """The delay wanted above the base."""
+        return self._target.ns
+
+    @property
+    def cursor(self) -> int | None:
+        """The position of the next piece; None before anything came."""
+        return self._cursor
+
+    def level_ticks(self) -> int:
+        """From the cursor to the end of what waits."""
+        if not self._order or self._cursor is None:
+            return 0
+        last = self._order[-1]
+        return max(0, last + self._slots[last].ticks - self._cursor)
+
+    def level_packets(self) -> int:
+        """How many packets and copies wait."""
+        return len(self._order)
+
+    def due_ns(self, position: int) -> int | None:
+        """When a position is to sound, by the base and the target; None before anything came."""
+        base = self._base.least()
+        return None if base is None else base + self._target.ns + self._ns(position)
+
+    def delay_ns(self, playout_ns: int) -> int | None:
+        """The delay above the base of what plays next, if it plays at `playout_ns`."""
+        base = self._base.least()
+        if base is None or self._cursor is None:
+            return None
+        return playout_ns - self._ns(self._cursor) - base
+
+    @property
+    def ssrc(self) -> int | None:
+        """Whose stream it is."""
+        return self._ssrc
+
+    def position_of(self, timestamp: int) -> int:
+        """Where a timestamp of the present sender lies on the line."""
+        return self._timestamps.near(timestamp) + self._shift
+
+    # ------------------------------------------------------------ the network's side
+
+    def put(self, packet: MediaPacket, arrival_ns: int) -> None:
+        """Take a packet at its arrival. Whatever it is, the stream goes on."""
+        counts = self.statistics
+        counts.received += 1
+        if self._last is None:
+            self._begin(packet, arrival_ns)
+        elif (strange := self._strange(packet, arrival_ns)) is not None:
+            if not self._confirmed(packet, strange):
+                counts.stray += 1
+                return
+            self._restart(packet, arrival_ns, strange)
+        else:
+            self._candidate = None
+        if self._stale(self.position_of(packet.timestamp), arrival_ns):
+            self._restart(packet, arrival_ns, "arrival")
+        sequence = self._sequences.near(packet.sequence)
+        unwrapped = self._timestamps.near(packet.timestamp)
+        position = unwrapped + self._shift
+        self.ticks = packet.ticks
+        self._time(position, arrival_ns)
+        if packet.copies and packet.copies[0][0] > self._span:
+            self._span = packet.copies[0][0]
+            self._margin()
+        self._keep(position, _Slot(packet.payload, packet.ticks, sequence, packet.silent))
+        for offset, payload, ticks in packet.copies:
+            if (at := position - offset) not in self._slots and not self._past(at):
+                self._keep(at, _Slot(payload, ticks, None))
+        if self._last is None or sequence > self._last[0]:
+            self._last = (sequence, position, packet.ticks, arrival_ns)
+            self._sequences.follow(sequence)
+            self._timestamps.follow(unwrapped)
+        self._bound()
+
+    def flush(self) -> None:
+        """Throw away what waits: the session was interrupted, and goes on with what comes now."""
+        self.statistics.discarded += len(self._order)
+        self._slots.clear()
+        self._order.clear()
+        self._begun = False
+        self._cursor = None
+        self._end_gap()
+
+    def _begin(self, packet: MediaPacket, arrival_ns: int) -> None:
+        self._ssrc = packet.ssrc
+        sequence = self._sequences.restart(packet.sequence)
+        unwrapped = self._timestamps.restart(packet.timestamp)
+        self._last = (sequence - 1, unwrapped + self._shift - packet.ticks, packet.ticks, arrival_ns)
+
+    def _strange(self, packet: MediaPacket, arrival_ns: int) -> str | None:
+        """Why this packet does not continue the stream; None when it does."""
+        assert self._last is not None
+        if packet.ssrc != self._ssrc:
+            return "ssrc"
+        last_sequence, last_position, ticks, last_ns = self._last
+        step = difference(packet.sequence, last_sequence & 0xFFFF, 16)
+        if not -_MISORDER_MAX <= step <= _DROPOUT_MAX:
+            return "sequence"
+        moved = self.position_of(packet.timestamp) - last_position
+        by_arrival_ns = arrival_ns - last_ns
+        off_ns = abs(self._ns(moved - step * ticks))
+        if off_ns > _STRANGE_NS and abs(self._ns(moved) - by_arrival_ns) > _STRANGE_NS:
+            return "timestamp"
+        return None
+
+    def _stale(self, position: int, arrival_ns: int) -> bool:
+        """Whether the sender had stopped, and now goes on where it was: for ever too late by the old base.
+
+        A link that stood still brings its packets late, too, but faster than they are played: they catch up.
+        """
+        base = self._base.least()
+        late_ns = 0 if base is None else arrival_ns - self._ns(position) - base
+        if late_ns <= self.settings.cap_ms * MS:
+            self._stale_since = None
+            return False
+        since = self._stale_since
+        if since is None or late_ns < since[1] - (arrival_ns - since[0]) // 5:
+            self._stale_since = (arrival_ns, late_ns)
+            return False
+        return arrival_ns - since[0] >= _STALE_NS
+
+    def _confirmed(self, packet: MediaPacket, why: str) -> bool:
+        """Two packets that fit each other make a new stream; one alone is a stray."""
+        before, self._candidate = self._candidate, (packet.ssrc, packet.sequence, why)
+        if before is None or before[0] != packet.ssrc:
+            return False
+        return 0 < difference(packet.sequence, before[1], 16) <= _MISORDER_MAX
+
+    def _restart(self, packet: MediaPacket, arrival_ns: int, why: str) -> None:
+        """The sender began anew: its line goes on from ours, as far behind the arrival as before."""
+        assert self._last is not None
+        _, last_position, ticks, last_ns = self._last
+        if why == "arrival":  # what it sent late is not played; its line goes on from the present
+            base = self._base.least()
+            assert base is not None
+            last_position, last_ns = round((arrival_ns - base) / self._ns_per_tick) - ticks, arrival_ns
+        self.statistics.resets[why] += 1
+        self._candidate = self._stale_since = None
+        self._ssrc = packet.ssrc
+        away = max(ticks, round((arrival_ns - last_ns) / self._ns_per_tick))
+        position = last_position + away
+        sequence = self._sequences.restart(packet.sequence)
+        unwrapped = self._timestamps.restart(packet.timestamp)
+        self._shift = position - unwrapped
+        self._last = (sequence - 1, position - packet.ticks, packet.ticks, arrival_ns)
+        self._restarts[position] = why
+        while len(self._restarts) > _REMEMBERED:
+            del self._restarts[next(iter(self._restarts))]
+        self._played_sequence = None
+
+    def _time(self, position: int, arrival_ns: int) -> None:
+        apart_ns = arrival_ns - self._ns(position)
+        base = self._base.put(arrival_ns, apart_ns)
+        self._target.put(arrival_ns, apart_ns - base)
+
+    def _margin(self) -> None:
+        """One packet, what is asked ahead and the redundancy's span on top of what was measured."""
+        self._target.margin_ns = (
+            self._ns(self.ticks) + round(self.settings.ahead_ms * MS) + self._ns(self._span)
+        )
+
+    def _past(self, position: int) -> bool:
+        return self._begun and self._cursor is not None and position < self._cursor
+
+    def _keep(self, position: int, slot: _Slot) -> None:
+        held = self._slots.get(position)
+        if held is not None:
+            if slot.sequence is not None and held.sequence is None:
+                self._slots[position] = slot  # the packet itself is better than its copy
+            else:
+                self.statistics.duplicate += slot.sequence is not None
+            return
+        if self._past(position):
+            self._late(position)
+            return
+        self._slots[position] = slot
+        insort(self._order, position)
+
+    def _late(self, position: int) -> None:
+        """Its place has been rendered: if it was concealed, that hole was jitter's and not the network's."""
+        for hole in self._holes:
+            if hole[0] <= position < hole[0] + hole[1]:
+                self.statistics.late += 1
+                ms = hole[1] * 1_000 // self.settings.clock_hz
+                concealed = self.statistics.concealed_ms
+                concealed["network"] -= ms
+                concealed["jitter"] += ms
+                self.statistics.lost -= 1
+                self._holes.remove(hole)
+                return
+        self.statistics.duplicate += 1
+
+    def _bound(self) -> None:
+        """No more than the cap is kept: the oldest goes, and the line jumps over it."""
+        cap = self.settings.cap_ms * self.settings.clock_hz // 1_000
+        while self._order and (self._order[-1] - self._order[0] > cap or len(self._order) > _SLOTS_MAX):
+            del self._slots[self._order.pop(0)]
+            self.statistics.discarded += 1
+            if self._cursor is not None and self._order:
+                self._cursor = max(self._cursor, self._order[0])
+
+    # ------------------------------------------------------------ the card's side
+
+    def next(self, playout_ns: int) -> Piece:
+        """What sounds from `playout_ns` on."""
+        if not self._begun:
+            waiting = self._warm_up(playout_ns)
+            if waiting is not None:
+                return waiting
+        cursor = self._cursor
+        assert cursor is not None
+        if self._restarts and (due := min(self._restarts)) <= cursor:
+            return Restart(cursor, self._restarts.pop(due))
+        slot = self._slots.get(cursor)
+        if slot is not None:
+            if self._too_late(playout_ns):
+                return self._skip(cursor, slot, playout_ns)
+            return self._play(cursor, slot, playout_ns)
+        following = self._order[0] if self._order else None
+        if following is not None and following < cursor:  # an odd length: it overlaps what was played
+            self._forget(following)
+            self.statistics.discarded += 1
+            return self.next(playout_ns)
+        if following is None:
+            return self._starved(cursor)
+        return self._hole(cursor, following, playout_ns)
+
+    def _warm_up(self, playout_ns: int) -> Wait | None:
+        """Wait until the first packet is due; the line then begins with it."""
+        if not self._order:
+            return Wait(self.ticks)
+        first = self._order[0]
+        due = self.due_ns(first)
+        assert due is not None
+        left_ns = due - playout_ns
+        if left_ns > 0 and self._span_ticks() * self._ns_per_tick < self.settings.cap_ms * MS:
+            return Wait(max(1, min(self.ticks, round(left_ns / self._ns_per_tick))))
+        self._begun = True
+        self._cursor = first
+        self._played_sequence = None
+        self._held_ticks = 0
+        return None
+
+    def _span_ticks(self) -> int:
+        return self._order[-1] - self._order[0]
+
+    def _play(self, cursor: int, slot: _Slot, playout_ns: int) -> Play:
+        self._forget(cursor)
+        self._cursor = cursor + slot.ticks
+        delay = self.delay_ns(playout_ns)
+        if delay is not None:
+            self.statistics.delay.put(delay + self._ns(slot.ticks))
+        if slot.sequence is None:
+            self.statistics.red_recovered += 1
+            if self._played_sequence is not None:
+                self._played_sequence += 1
+        else:
+            self._played_sequence = slot.sequence
+        self._silent = slot.silent
+        self._let_go(came=True)
+        self.statistics.played_ms += self._ms(slot.ticks)
+        self._end_gap()
+        return Play(cursor, slot.ticks, slot.payload, "red" if slot.sequence is None else "packet")
+
+    def _too_late(self, playout_ns: int) -> bool:
+        """Played now, it would be later than this mode allows: after a stall that lasted too long."""
+        delay_ns = self.delay_ns(playout_ns)
+        most_ms = min(self.settings.cap_ms, self.settings.target.most_ms) + self.settings.ahead_ms
+        return delay_ns is not None and delay_ns > most_ms * MS + self._span * self._ns_per_tick
+
+    def _skip(self, cursor: int, slot: _Slot, playout_ns: int) -> Piece:
+        while slot is not None and self._too_late(playout_ns):
+            self._forget(cursor)
+            self.statistics.late += slot.sequence is not None
+            self._cursor = cursor = cursor + slot.ticks
+            if cursor not in self._slots:
+                break
+            slot = self._slots[cursor]
+        self._played_sequence = None
+        return self.next(playout_ns)
+
+    def _starved(self, cursor: int) -> Piece:
+        """Nothing waits. A silent sender is silent; else conceal for a while, then wait for what comes."""
+        if self._silent:
+            self._cursor = cursor + self.ticks
+            self.statistics.paused_ms += self._ms(self.ticks)
+            return Pause(cursor, self.ticks)
+        if self.settings.mode is Mode.GROUP:
+            self._cursor = cursor + self.ticks
+            self._count_hole(cursor, self.ticks)
+            return Conceal(cursor, self.ticks)
+        return self._hold(cursor, self.ticks)
+
+    def _hold(self, cursor: int, ticks: int) -> Piece:
+        """The line stands still; whose fault it was shows when it goes on."""
+        self._held_ticks += ticks
+        if self._held_ticks * 1_000 <= self.settings.hold_ms * self.settings.clock_hz:
+            return Conceal(cursor, ticks, held=True)
+        return Wait(ticks)
+
+    def _let_go(self, *, came: bool) -> None:
+        """The line goes on: with the packet it waited for (that was jitter), or with a later one (the network's)."""
+        if not self._held_ticks:
+            return
+        held_ms = self._ms(self._held_ticks)
+        self.statistics.outage_ms += max(0, held_ms - OUTAGE_MS)
+        self.statistics.concealed_ms["jitter" if came else "network"] += min(held_ms, OUTAGE_MS)
+        self.statistics.late_used += came
+        self._gap_ticks += self._held_ticks
+        self._held_ticks = 0
+
+    def _hole(self, cursor: int, following: int, playout_ns: int) -> Piece:
+        """Something waits behind the cursor: a pause, a lost packet, or the end of a hold."""
+        slot = self._slots[following]
+        missing = following - cursor
+        step = (
+            None
+            if slot.sequence is None or self._played_sequence is None
+            else (slot.sequence - self._played_sequence)
+        )
+        if step == 1 or self._silent or any(at <= following for at in self._restarts):
+            return self._pause(cursor, following, playout_ns)
+        if self._held_ticks and self.settings.mode is not Mode.GROUP:
+            return self._after_hold(cursor, following, playout_ns)
+        ticks = min(self.ticks, missing)
+        self._cursor = cursor + ticks
+        if self._played_sequence is not None:
+            self._played_sequence += 1
+        self._count_hole(cursor, ticks)
+        if missing <= self.ticks and slot.sequence is not None:
+            return Recover(cursor, ticks, slot.payload)
+        return Conceal(cursor, ticks)
+
+    def _pause(self, cursor: int, following: int, playout_ns: int) -> Piece:
+        """A pause lasts until what follows is due by the target; in a group until its place."""
+        self._end_gap()
+        missing = following - cursor
+        due = self.due_ns(following)
+        assert due is not None
+        left = missing
+        if self.settings.mode is not Mode.GROUP:
+            left = round((due - playout_ns) / self._ns_per_tick)
+        if left <= 0:
+            self._cursor = following
+            self._played_sequence = None
+            return self.next(playout_ns)
+        ticks = min(self.ticks, left)
+        # The line ends at what follows, however long the pause was made.
+        self._cursor = min(following, max(cursor, following - (left - ticks)))
+        if self._cursor == following:
+            self._played_sequence = None
+        self.statistics.paused_ms += self._ms(ticks)
+        return Pause(cursor, ticks)
+
+    def _after_hold(self, cursor: int, following: int, playout_ns: int) -> Piece:
+        """The line was held and now packets are there, but not the next one: what lies between was lost."""
+        due = self.due_ns(following)
+        assert due is not None
+        left = round((due - playout_ns) / self._ns_per_tick)
+        if left > self.ticks // 2:
+            return self._hold(cursor, min(self.ticks, left))
+        self.statistics.lost += max(1, (following - cursor) // self.ticks)
+        self._cursor = following
+        self._played_sequence = None
+        self._let_go(came=False)
+        return self.next(playout_ns)
+
+    # ------------------------------------------------------------ accounts
+
+    def recovered(self, position: int, ticks: int) -> None:
+        """The decoder found the coarse copy that a `Recover` asked for: no hole after all."""
+        for hole in reversed(self._holes):
+            if hole == (position, ticks):
+                self._holes.remove(hole)
+                self.statistics.concealed_ms["network"] -= self._ms(ticks)
+                self.statistics.lost -= 1
+                self.statistics.fec_recovered += 1
+                self._gap_ticks = 0
+                return
+
+    def _count_hole(self, position: int, ticks: int) -> None:
+        self._holes.append((position, ticks))
+        self.statistics.lost += 1
+        self.statistics.concealed_ms["network"] += self._ms(ticks)
+        self._gap_ticks += ticks
+
+    def _end_gap(self) -> None:
+        gap_ms = self._ms(self._gap_ticks)
+        if gap_ms > GAP_MS:
+            self.statistics.gaps += 1
+        self.statistics.longest_gap_ms = max(self.statistics.longest_gap_ms, gap_ms)
+        self._gap_ticks = 0
+
+    def _forget(self, position: int) -> None:
+        del self._slots[position]
+        if self._order[0] == position:
+            self._order.pop(0)
+        else:
+            del self._order[bisect_left(self._order, position)]
+
+    def _ms(self, ticks: int) -> int:
+        return ticks * 1_000 // self.settings.clock_hz
+
+    def _ns(self, ticks: int) -> int:
+        return round(ticks * self._ns_per_tick)
