@@ -44,6 +44,8 @@ _STRANGE_NS = NS
 """So far may the timestamp be off against sequence and arrival."""
 _STALE_NS = 3 * NS
 """Packets that come too late to be played, but at the pace of sound for so long, are a sender that had stopped."""
+_FALL_IN_MS = 20
+"""In a group: what steering at 300 ppm cannot mend is mended at once (AUDIO.md, "Together in time")."""
 _SLOTS_MAX = 4_096
 _REMEMBERED = 512
 """Holes that are remembered, in case their packets come after all."""
@@ -89,6 +91,7 @@ class JitterBuffer:
         self._held_ticks = 0
         self._holes: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
         self._gap_ticks = 0
+        self._pinned_ns: int | None = None
 
     # ------------------------------------------------------------ what is known
 
@@ -113,8 +116,14 @@ class JitterBuffer:
         """How many packets and copies wait."""
         return len(self._order)
 
+    def pin(self, offset_ns: int | None) -> None:
+        """In a group: position 0 of the line sounds at `offset_ns`; None while nobody knows."""
+        self._pinned_ns = offset_ns
+
     def due_ns(self, position: int) -> int | None:
-        """When a position is to sound, by the base and the target; None before anything came."""
+        """When a position is to sound: in a group as pinned, else by the base and the target; None: not known yet."""
+        if self.settings.mode is Mode.GROUP:
+            return None if self._pinned_ns is None else self._pinned_ns + self._ns(position)
         base = self._base.least()
         return None if base is None else base + self._target.ns + self._ns(position)
 
@@ -304,42 +313,61 @@ class JitterBuffer:
             waiting = self._warm_up(playout_ns)
             if waiting is not None:
                 return waiting
+        if self.settings.mode is Mode.GROUP and (wait := self._fall_in(playout_ns)):
+            return Wait(wait)
         cursor = self._cursor
         assert cursor is not None
         if self._restarts and (due := min(self._restarts)) <= cursor:
             return Restart(cursor, self._restarts.pop(due))
-        slot = self._slots.get(cursor)
-        if slot is not None:
-            if self._too_late(playout_ns):
-                return self._skip(cursor, slot, playout_ns)
-            return self._play(cursor, slot, playout_ns)
-        following = self._order[0] if self._order else None
-        if following is not None and following < cursor:  # an odd length: it overlaps what was played
-            self._forget(following)
+        while self._order and self._order[0] < cursor:  # an odd length: it overlaps what was played
+            self._forget(self._order[0])
             self.statistics.discarded += 1
-            return self.next(playout_ns)
-        if following is None:
+        if not self._order:
             return self._starved(cursor)
-        return self._hole(cursor, following, playout_ns)
+        slot = self._slots.get(cursor)
+        if slot is None:
+            return self._hole(cursor, self._order[0], playout_ns)
+        if self._too_late(playout_ns):
+            return self._skip(cursor, slot, playout_ns)
+        return self._play(cursor, slot, playout_ns)
+
+    def _fall_in(self, playout_ns: int) -> int:
+        """A line that is further from its place than steering reaches: how long to wait; or the cursor jumps."""
+        assert self._cursor is not None
+        due = self.due_ns(self._cursor)
+        off = 0 if due is None else round((due - playout_ns) / self._ns_per_tick)
+        if abs(off) * 1_000 <= _FALL_IN_MS * self.settings.clock_hz:
+            return 0
+        if off > 0:
+            return min(off, self.ticks)
+        self._cursor -= off
+        later = [position for position in self._order if position >= self._cursor - self.ticks]
+        self._cursor = later[0] if later else self._cursor
+        self._played_sequence = None
+        return 0
 
     def _warm_up(self, playout_ns: int) -> Wait | None:
         """Wait until the first packet is due; the line then begins with it."""
-        if not self._order:
+        while self.settings.mode is Mode.GROUP and len(self._order) > 1:  # a late joiner begins in its place
+            due = self.due_ns(self._order[0])
+            if due is None or due >= playout_ns:
+                break
+            self._forget(self._order[0])
+        due = self.due_ns(self._order[0]) if self._order else None
+        if due is None:
             return Wait(self.ticks)
         first = self._order[0]
-        due = self.due_ns(first)
-        assert due is not None
         left_ns = due - playout_ns
-        if left_ns > 0 and self._span_ticks() * self._ns_per_tick < self.settings.cap_ms * MS:
+        full = self.settings.mode is not Mode.GROUP and (
+            self._order[-1] - first >= self.settings.cap_ms * self.settings.clock_hz // 1_000
+        )
+        if left_ns > 0 and not full:
             return Wait(max(1, min(self.ticks, round(left_ns / self._ns_per_tick))))
         self._begun = True
         self._cursor = first
         self._played_sequence = None
         self._held_ticks = 0
         return None
-
-    def _span_ticks(self) -> int:
-        return self._order[-1] - self._order[0]
 
     def _play(self, cursor: int, slot: _Slot, playout_ns: int) -> Play:
         self._forget(cursor)

@@ -26,7 +26,7 @@ def named(packets: Came) -> Came:
 
 
 def pull(
-    came: Came, options: BufferSettings = TALK, *, seconds: float | None = None
+    came: Came, options: BufferSettings = SOLO, *, seconds: float | None = None
 ) -> tuple[list[Piece], JitterBuffer]:
     """What a card that asks 100 ms ahead is given."""
     buffer = JitterBuffer(options)

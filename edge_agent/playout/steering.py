@@ -1,0 +1,42 @@
+"""Keeps a source in time with a clock that is not the card's: a few ppm, never by leaving out samples.
+
+A PI rule on the playout-time error. It corrects the rates of two crystals (tens of ppm each), so it is slow on
+purpose: nobody hears 300 ppm, and the error it is given has the network's noise in it.
+"""
+
+from __future__ import annotations
+
+NS = 1_000_000_000
+KP_PER_S = 0.02
+KI_PER_S2 = 5e-5
+RATIO_MAX = 300e-6
+_REACH_NS = 20_000_000
+"""More than this is not for steering; it counts as this much."""
+
+
+class Steering:
+    """From errors to a rate ratio: how many frames of the source fill one frame of the card."""
+
+    def __init__(self, *, kp_per_s: float = KP_PER_S, ki_per_s2: float = KI_PER_S2) -> None:
+        self._kp = kp_per_s
+        self._ki = ki_per_s2
+        self._sum = 0.0
+        self.ratio = 1.0
+
+    @property
+    def ppm(self) -> float:
+        """What the crystals differ by, as learnt: positive when the source's runs faster than the card's."""
+        return self._sum * 1e6
+
+    def step(self, late_ns: int, elapsed_s: float, *, frozen: bool = False) -> float:
+        """The ratio for the next frames, from how late the next frame of the source will sound.
+
+        `frozen`: the error is not the clocks' (concealing, warming up): nothing is learnt from it.
+        """
+        error_s = max(-_REACH_NS, min(_REACH_NS, late_ns)) / NS
+        if not frozen:
+            learnt = self._sum + self._ki * error_s * elapsed_s
+            self._sum = max(-RATIO_MAX, min(RATIO_MAX, learnt))
+        push = 0.0 if frozen else self._kp * error_s
+        self.ratio = 1.0 + max(-RATIO_MAX, min(RATIO_MAX, self._sum + push))
+        return self.ratio
