@@ -2,9 +2,7 @@
 
 Facts about PyAV/FFmpeg that this leans on: a file-like reader is enough for `av.open`; the demuxers
 allowed are named, because a playlist that calls itself a bulletin would make FFmpeg open other
-files and addresses; `aresample` mixes float stereo to mono at +3 dB unless `rematrix_maxval` is 1,
-which makes it the mean; a resampler refuses frames whose form changed, so a new one is made then;
-the resampler costs more by the call than by the frame, and an MP3 has 38 frames a second.
+files and addresses.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import numpy as np
 
 from edge_agent.errors import MediaRefused
 from edge_agent.model import RATE_HZ, ReasonCode
+from hal.mono import Mono
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +37,8 @@ BAD_IN_A_ROW = 400
 _DEMUXERS = "aac,aiff,flac,matroska,webm,mov,mp4,m4a,mp3,ogg,wav,w64"
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 """Titles that are not UTF-8 are no reason to refuse a programme; since PyAV 19 they never are."""
+_WAV_PROBE = {"probesize": "65536"}
+"""Others keep FFmpeg's 5 MB: an MP3's cover may be larger than this."""
 _NOT_AUDIO = "The file is not audio that can be played ({why}); send MP3, AAC, Ogg, FLAC or WAV."
 
 
@@ -71,12 +72,10 @@ class Decoder:
         self.bad_packets = 0
         self._bad_in_a_row = 0
         self._broken: MediaRefused | None = None
-        self._resampler: Any = None
-        self._gathered = av.AudioFifo()
-        self._channels = 0
-        self._piece_frames = _PIECE_FRAMES
+        self._mono = Mono(_PIECE_FRAMES)
         try:
-            self._container = av.open(reader, mode="r", options={"format_whitelist": _DEMUXERS}, **_LENIENT)
+            options = {"format_whitelist": _DEMUXERS} | _probe(reader)
+            self._container = av.open(reader, mode="r", options=options, **_LENIENT)
             if not self._container.streams.audio:
                 raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why="it has no sound track"))
             self._stream = self._container.streams.audio[0]
@@ -103,7 +102,7 @@ class Decoder:
         """About `frames` frames (a piece of half a second more at most), fewer only at the end; empty after it."""
         if self._broken is not None:
             raise self._broken
-        self._piece_frames = min(frames, _PIECE_FRAMES)
+        self._mono.piece_frames = min(frames, _PIECE_FRAMES)
         parts: list[Frames] = []
         count = 0
         try:
@@ -120,43 +119,12 @@ class Decoder:
         """Close container and file."""
         if self._container is not None:
             self._container.close()
-        self._resampler = None
         self._reader.close()
 
     def _decoded(self) -> Iterator[Frames]:
         for frame in self._audio():
-            frame.pts = None  # a hole in the time stamps is no reason to invent or drop samples
-            if frame.layout.nb_channels != self._channels:  # the FIFO would read past the frame's end
-                yield from self._flushed()
-                self._channels = frame.layout.nb_channels
-            try:
-                self._gathered.write(frame)
-            except ValueError:  # another rate or format
-                yield from self._flushed()
-                self._gathered.write(frame)
-            if self._gathered.samples * RATE_HZ >= self._piece_frames * frame.sample_rate:
-                yield from self._resampled(self._gathered.read())
-        yield from self._flushed()
-
-    def _flushed(self) -> Iterator[Frames]:
-        """What was gathered and what the resampler still holds; what follows may have another form."""
-        if self._gathered.samples:
-            yield from self._resampled(self._gathered.read())
-        if self._resampler is not None:
-            yield from self._resampled(None)
-            self._resampler = None
-        self._gathered = av.AudioFifo()
-
-    def _resampled(self, frame: Any) -> Iterator[Frames]:
-        """Through the resampler; None flushes it."""
-        if self._resampler is None:
-            self._resampler = av.AudioResampler(
-                format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"}
-            )
-        for out in self._resampler.resample(frame):
-            if out is not None and out.samples:
-                # A view (`to_ndarray` costs five times as much); `block` joins the pieces into a new array.
-                yield np.frombuffer(out.planes[0], np.float32, out.samples)
+            yield from self._mono.convert(frame)
+        yield from self._mono.flush()
 
     def _audio(self) -> Iterator[Any]:
         """The file's frames; what cannot be decoded is counted and left out."""
@@ -271,6 +239,13 @@ async def open_media(reader: BinaryIO, gain_db: float) -> MediaSource:
             opening.result()[0].close()
         raise
     return MediaSource(decoder, first, gain_db)
+
+
+def _probe(reader: BinaryIO) -> dict[str, str]:
+    """How much FFmpeg may look at: of a WAV little, for its header says all, and FFmpeg would read 5 s of it."""
+    start = reader.read(12)
+    reader.seek(0)
+    return _WAV_PROBE if start[:4] in (b"RIFF", b"RF64") and start[8:] == b"WAVE" else {}
 
 
 def _refusal(error: Exception) -> MediaRefused:
