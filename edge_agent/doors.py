@@ -33,9 +33,11 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
     """
     from hal.linux.clock import SystemClock
     from hal.linux.database import open_database
+    from hal.linux.datagram import UdpDatagrams
     from hal.linux.disk import DirectoryDisk
     from hal.linux.supervisor import SystemdSupervisor
     from hal.linux.web import UrllibWeb
+    from hal.linux.webcast import PyAvWebcasts
 
     async with AsyncExitStack() as stack:
         clock = SystemClock(settings.clock.trust_file, always_synced=settings.hardware.clock == "sim")
@@ -45,7 +47,8 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
         disk = DirectoryDisk(state)
         supervisor = SystemdSupervisor()
         stack.callback(supervisor.close)
-        web = UrllibWeb(f"village-node/{__version__}", slots=2 * settings.cache.downloads_max)
+        agent = f"village-node/{__version__}"
+        web = UrllibWeb(agent, slots=2 * settings.cache.downloads_max)
         stack.callback(web.close)
         recorder = _recorder(settings, clock)
         if recorder is not None:
@@ -60,6 +63,8 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             board=await _board(settings, clock, stack),
             broker=_broker(settings),
             web=web,
+            datagrams=UdpDatagrams(clock),
+            webcasts=PyAvWebcasts(agent),
             disk=disk,
             database=database,
             supervisor=supervisor,

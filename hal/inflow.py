@@ -52,6 +52,12 @@ class Inflow(Generic[T]):
                 self._wake = None
         return self._items.popleft()
 
+    def take(self) -> list[T]:
+        """All that has come, in its order; [] when nothing has."""
+        items = list(self._items)
+        self._items.clear()
+        return items
+
     def _stir(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)

@@ -34,14 +34,15 @@ class DatagramSocket(Protocol):
 
     def only_from(self, source: tuple[str, int] | None) -> None:
         """From now on the kernel lets in what comes from this address and port alone, so that a flood from
-        elsewhere cannot fill the queue (what has come already stays); None: from anywhere again. Raises
-        DatagramError."""
+        elsewhere cannot fill the queue (what has come already stays); None: from anywhere again. Sending is
+        not touched. Raises DatagramError."""
 
     def send(self, payload: bytes, to: tuple[str, int]) -> None:
         """Send one datagram, best effort. Never blocks. Raises DatagramError only when closed."""
 
     def discarded(self) -> int:
-        """Datagrams thrown away because the queue was full, here or in the kernel."""
+        """Datagrams thrown away because the queue was full, here or in the kernel, or because they were not
+        from the one source of `only_from`. The kernel's share is known when the next one comes in."""
 
     def close(self) -> None:
         """Idempotent, never raises."""
@@ -59,9 +60,10 @@ class Datagrams(Protocol):
         group: str | None = None,
         interface: str | None = None,
     ) -> DatagramSocket:
-        """Bind; port 0 picks one (see `local`). `group`: also join this multicast group (then `host` is the
-        group itself or the wildcard, and other agents on this machine may bind the same port), on the
-        interface of this local address, or on the default one. Raises DatagramError."""
+        """Bind; port 0 picks one (see `local`). `group`: join this multicast group and hear what is sent to it
+        alone (`host` is then the group itself or the wildcard, and other agents on this machine may bind the
+        same port). `interface`: the local address of the interface to join on, and to send to groups through;
+        None: the default one. Raises DatagramError."""
 
     async def resolve(self, host: str, port: int) -> tuple[str, int]:
         """The first address of a name, as `send` takes it. Raises DatagramError."""

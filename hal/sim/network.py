@@ -1,4 +1,4 @@
-"""The virtual network beside the broker: a web of pages that can fail, and UDP that loses packets."""
+"""The virtual web: pages that can fail, each in its own way."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import hashlib
 import random
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from hal.errors import DatagramError, WebBroken, WebTimeout, WebUnreachable
-from hal.inflow import Inflow
-from hal.ports import Clock, Datagram, Download
-
-# ---------------------------------------------------------------- the web
+from hal.errors import WebBroken, WebTimeout, WebUnreachable
+from hal.ports import Clock, Download
 
 CONNECT_S = 10.0
 SILENCE_S = 20.0
@@ -236,132 +233,3 @@ class VirtualDownload:
     async def close(self) -> None:
         if self._over is None:
             self._over = WebBroken(f"{self._url} is closed.")
-
-
-# ---------------------------------------------------------------- UDP
-
-_WIRE_S = 1e-6
-"""What a packet takes on the wire. Timers of one instant fire in no order, so no two packets share one."""
-
-
-@dataclass(slots=True, kw_only=True)
-class GilbertElliott:
-    """Loss in bursts: a good and a bad state, with the chance per packet to change between them."""
-
-    good_to_bad: float
-    bad_to_good: float
-    loss_good: float = 0.0
-    loss_bad: float = 1.0
-    bad: bool = False
-
-    def loses(self, rng: random.Random) -> bool:
-        """Take one step and say whether this packet is lost."""
-        if rng.random() < (self.bad_to_good if self.bad else self.good_to_bad):
-            self.bad = not self.bad
-        return rng.random() < (self.loss_bad if self.bad else self.loss_good)
-
-
-@dataclass(slots=True, kw_only=True)
-class UdpFaults:
-    """How the network treats packets from now on; a test sets these directly.
-
-    Packets keep their order, however large the jitter, except those of `reorder`, which are held
-    back by `reorder_delay_s` while others pass. `lost` are numbers of packets, counted over the whole
-    network from 0 in order of sending.
-    """
-
-    delay_s: float = 0.001
-    jitter_s: float = 0.0
-    loss: GilbertElliott | None = None
-    lost: frozenset[int] = frozenset()
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    reorder_delay_s: float = 0.05
-    partition: bool = False
-    cut_off: set[tuple[str, int]] = field(default_factory=set)
-    """Addresses that nothing reaches and nothing leaves."""
-
-
-class VirtualDatagrams:
-    """`hal.ports.Datagrams`: sockets in one virtual network."""
-
-    def __init__(self, clock: Clock, rng: random.Random) -> None:
-        self.faults = UdpFaults()
-        self.sent = 0
-        self.lost = 0
-        self._clock = clock
-        self._rng = rng
-        self._sockets: dict[tuple[str, int], VirtualDatagramSocket] = {}
-        self._last_due_s: dict[tuple[tuple[str, int], tuple[str, int]], float] = {}
-
-    async def open(self, *, host: str, port: int, queue_packets: int = 256) -> VirtualDatagramSocket:
-        if port == 0:
-            port = next(p for p in range(49152, 65536) if not self._taken(host, p))
-        elif self._taken(host, port):
-            raise DatagramError(f"UDP {host}:{port} cannot be opened: address already in use.")
-        opened = VirtualDatagramSocket(self, (host, port), queue_packets)
-        self._sockets[host, port] = opened
-        return opened
-
-    def _taken(self, host: str, port: int) -> bool:
-        anywhere = ("0.0.0.0", "::")  # noqa: S104 - names of "every interface", nothing is bound
-        return any(p == port and (h == host or host in anywhere or h in anywhere) for h, p in self._sockets)
-
-    def carry(self, payload: bytes, source: tuple[str, int], to: tuple[str, int]) -> None:
-        """Take one packet from a socket and bring it to another, or not."""
-        faults, number = self.faults, self.sent
-        self.sent += 1
-        lost = faults.loss is not None and faults.loss.loses(self._rng)
-        if lost or number in faults.lost or faults.partition or {source, to} & faults.cut_off:
-            self.lost += 1
-            return
-        for _ in range(2 if self._rng.random() < faults.duplicate else 1):
-            loop = asyncio.get_running_loop()
-            due_s = loop.time() + faults.delay_s + faults.jitter_s * self._rng.random()
-            if self._rng.random() < faults.reorder:
-                due_s += faults.reorder_delay_s
-            else:
-                due_s = max(due_s, self._last_due_s.get((source, to), 0.0) + _WIRE_S)
-                self._last_due_s[source, to] = due_s
-            loop.call_at(due_s, self._arrive, payload, source, to)
-
-    def forget(self, local: tuple[str, int]) -> None:
-        """A socket is closed."""
-        self._sockets.pop(local, None)
-
-    def _arrive(self, payload: bytes, source: tuple[str, int], to: tuple[str, int]) -> None:
-        target = self._sockets.get(to) or self._sockets.get(("0.0.0.0", to[1]))  # noqa: S104 - see _taken
-        if target is not None:
-            target.hear(Datagram(payload=payload, source=source, arrival_ns=self._clock.monotonic_ns()))
-
-
-class VirtualDatagramSocket:
-    """`hal.ports.DatagramSocket`."""
-
-    def __init__(self, network: VirtualDatagrams, local: tuple[str, int], queue_packets: int) -> None:
-        self.local = local
-        self._network = network
-        self._inflow: Inflow[Datagram] = Inflow(queue_packets)
-        self._discarded = 0
-        self._closed = False
-
-    async def receive(self) -> Datagram:
-        return await self._inflow.get()
-
-    def send(self, payload: bytes, to: tuple[str, int]) -> None:
-        if self._closed:
-            raise DatagramError("The UDP socket is closed.")
-        self._network.carry(payload, self.local, to)
-
-    def discarded(self) -> int:
-        return self._discarded
-
-    def hear(self, datagram: Datagram) -> None:
-        """One has arrived."""
-        if not self._inflow.put(datagram) and not self._closed:
-            self._discarded += 1
-
-    def close(self) -> None:
-        self._closed = True
-        self._network.forget(self.local)
-        self._inflow.end(DatagramError("The UDP socket is closed."))

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from hal.errors import BrokerUnreachable, WebUnreachable
-from hal.ports import BrokerSession, Connect, Download, Hardware
+from hal.ports import BrokerSession, Connect, Download, Hardware, Webcast, WebcastTarget
 from hal.sim.board_line import VirtualSerial
 from hal.sim.broker import VirtualBroker
 from hal.sim.checkers import LineChange, LoudEar, Span
 from hal.sim.clock import VirtualClock
 from hal.sim.control import VirtualControl
 from hal.sim.database import VirtualDatabase
+from hal.sim.datagram import VirtualDatagrams
 from hal.sim.disk import VirtualDisk
 from hal.sim.gpio import VirtualLines
 from hal.sim.heard import Ears, Heard
@@ -77,6 +78,13 @@ class Network:
             self._broker.power_cut()
 
 
+class NoStations:
+    """`hal.ports.Webcasts` where there is no station."""
+
+    async def open(self, target: WebcastTarget) -> Webcast:
+        raise WebUnreachable(f"No connection to {target.url}: there is no station in this world.")
+
+
 class Doors:
     """New ones for each process: the card, the lines, the ways out. Disk and database come in."""
 
@@ -86,6 +94,7 @@ class Doors:
         clock: VirtualClock,
         serial: VirtualSerial,
         network: Network,
+        datagrams: VirtualDatagrams,
         disk: VirtualDisk,
         database: VirtualDatabase,
         drift_ppm: float,
@@ -100,6 +109,7 @@ class Doors:
         self.lines = VirtualLines(clock)
         self.serial = serial
         self.network = network
+        self.datagrams = datagrams
         self.supervisor = VirtualSupervisor(clock=clock, watchdog_s=watchdog_s)
         self.control = VirtualControl()
         self.hardware = Hardware(
@@ -110,6 +120,8 @@ class Doors:
             board=serial,
             broker=network,
             web=network,
+            datagrams=datagrams,
+            webcasts=NoStations(),
             disk=disk,
             database=database,
             supervisor=self.supervisor,
@@ -141,3 +153,4 @@ class Doors:
         self.lines.close()
         self.serial.missing = True
         self.network.die(killed=killed)
+        self.datagrams.die()

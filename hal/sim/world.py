@@ -34,6 +34,7 @@ from hal.sim.broker import VirtualBroker
 from hal.sim.checkers import AmplifierRule
 from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
+from hal.sim.datagram import UdpNetwork, VirtualDatagrams
 from hal.sim.disk import VirtualDisk
 from hal.sim.judge import judge
 from hal.sim.loop import NS, Counter, Deadlock, Livelock, VirtualLoop, run_on
@@ -66,6 +67,7 @@ class World:
         battery: bool = True,
         drift_ppm: float = 0.0,
         watchdog_s: float | None = 60.0,
+        address: str = "10.0.0.2",
     ) -> None:
         self.seed = seed
         self.rule = rule or AmplifierRule()
@@ -74,6 +76,9 @@ class World:
         self.outside = VirtualClock(self.counter)
         self.broker = VirtualBroker(self.outside, self.rng("broker"))
         self.web_server = VirtualWeb(self.outside, self.rng("web"))
+        self.udp = UdpNetwork(self.rng("udp"))
+        self.address = address
+        """Where the node is in it."""
         self.sign = AlphaSign()
         self.disk = VirtualDisk(clock=self.clock, capacity_bytes=disk_bytes, rng=self.rng("disk"))
         self.database = VirtualDatabase(schemas)
@@ -188,6 +193,10 @@ class World:
         self.sign_restarts.append(self.outside.monotonic_ns())
         self.sign.power_cycle(self.sign_restarts[-1])
 
+    def neighbour(self, address: str) -> VirtualDatagrams:
+        """UDP at another address of the network: a sender, a relay, a stranger who floods."""
+        return VirtualDatagrams(self.outside, self.udp, address)
+
     def pull_serial(self, *, out: bool = True) -> None:
         """Pull the serial adapter's plug, or put it in again."""
         self.serial.missing = out
@@ -232,6 +241,7 @@ class World:
             clock=self.clock,
             serial=VirtualSerial(self.outside, self.sign),
             network=Network(self.broker, self.web_server),
+            datagrams=VirtualDatagrams(self.clock, self.udp, self.address),
             disk=self.disk,
             database=self.database,
             drift_ppm=self._drift_ppm,

@@ -15,7 +15,7 @@ from hal.errors import DatagramError
 from hal.ports import Clock, Datagrams, DatagramSocket
 from hal.sim.clock import VirtualClock
 from hal.sim.loop import Counter, run
-from hal.sim.network import GilbertElliott, VirtualDatagrams
+from hal.sim.datagram import GilbertElliott, UdpNetwork, VirtualDatagrams
 
 HERE = "127.0.0.1"
 
@@ -34,7 +34,8 @@ class VirtualBench:
     def __init__(self) -> None:
         self.counter = Counter()
         self.clock = VirtualClock(self.counter)
-        self.datagrams = VirtualDatagrams(self.clock, random.Random(7))
+        self.network = UdpNetwork(random.Random(7))
+        self.datagrams = VirtualDatagrams(self.clock, self.network)
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         run(main(), self.counter)
@@ -263,8 +264,8 @@ def trial(set_faults: Callable[[VirtualBench], None], count: int = 1000) -> list
 
 def test_the_virtual_network_has_a_delay_and_a_jitter_that_keeps_the_order() -> None:
     def set_faults(bench: VirtualBench) -> None:
-        bench.datagrams.faults.delay_s = 0.03
-        bench.datagrams.faults.jitter_s = 0.1
+        bench.network.faults.delay_s = 0.03
+        bench.network.faults.jitter_s = 0.1
 
     arrived = trial(set_faults)
     assert [number for number, _ in arrived] == list(range(1000))
@@ -276,14 +277,14 @@ def test_the_virtual_network_has_a_delay_and_a_jitter_that_keeps_the_order() -> 
 
 def test_the_virtual_network_loses_just_the_packets_it_is_told_to() -> None:
     def set_faults(bench: VirtualBench) -> None:
-        bench.datagrams.faults.lost = frozenset({3, 4, 7})
+        bench.network.faults.lost = frozenset({3, 4, 7})
 
     assert [number for number, _ in trial(set_faults, 10)] == [0, 1, 2, 5, 6, 8, 9]
 
 
 def test_gilbert_elliott_loses_in_bursts() -> None:
     def set_faults(bench: VirtualBench) -> None:
-        bench.datagrams.faults.loss = GilbertElliott(good_to_bad=0.02, bad_to_good=0.25)
+        bench.network.faults.loss = GilbertElliott(good_to_bad=0.02, bad_to_good=0.25)
 
     numbers = [number for number, _ in trial(set_faults, 5000)]
     lost = sorted(set(range(5000)) - set(numbers))
@@ -295,8 +296,8 @@ def test_gilbert_elliott_loses_in_bursts() -> None:
 
 def test_the_virtual_network_duplicates_and_reorders() -> None:
     def set_faults(bench: VirtualBench) -> None:
-        bench.datagrams.faults.duplicate = 0.1
-        bench.datagrams.faults.reorder = 0.1
+        bench.network.faults.duplicate = 0.1
+        bench.network.faults.reorder = 0.1
 
     numbers = [number for number, _ in trial(set_faults)]
     assert set(numbers) == set(range(1000))
@@ -310,23 +311,23 @@ def test_a_partition_and_a_cut_off_address_let_nothing_through() -> None:
     async def main() -> None:
         ear = await bench.datagrams.open(host=HERE, port=0)
         mouth = await bench.datagrams.open(host=HERE, port=0)
-        bench.datagrams.faults.partition = True
+        bench.network.faults.partition = True
         mouth.send(b"1", ear.local)
-        bench.datagrams.faults.partition = False
-        bench.datagrams.faults.cut_off.add(mouth.local)
+        bench.network.faults.partition = False
+        bench.network.faults.cut_off.add(mouth.local)
         mouth.send(b"2", ear.local)
-        bench.datagrams.faults.cut_off.clear()
+        bench.network.faults.cut_off.clear()
         mouth.send(b"3", ear.local)
         assert (await ear.receive()).payload == b"3"
-        assert (bench.datagrams.sent, bench.datagrams.lost) == (3, 2)
+        assert (bench.network.sent, bench.network.lost) == (3, 2)
 
     bench.run(main)
 
 
 def test_one_seed_is_one_network() -> None:
     def set_faults(bench: VirtualBench) -> None:
-        bench.datagrams.faults.jitter_s = 0.1
-        bench.datagrams.faults.reorder = 0.2
-        bench.datagrams.faults.loss = GilbertElliott(good_to_bad=0.1, bad_to_good=0.5)
+        bench.network.faults.jitter_s = 0.1
+        bench.network.faults.reorder = 0.2
+        bench.network.faults.loss = GilbertElliott(good_to_bad=0.1, bad_to_good=0.5)
 
     assert trial(set_faults) == trial(set_faults)
