@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import MosquittoMaker
-from tests.hal import broker_scenes, web_scenes
+from tests.hal import broker_scenes, datagram_scenes, web_scenes
 
 
 @pytest.fixture(params=["virtual", pytest.param("mosquitto", marks=pytest.mark.realtime)])
@@ -53,3 +53,9 @@ def web_bench(request: pytest.FixtureRequest) -> web_scenes.Bench:
         return web_scenes.VirtualBench()
     found: web_scenes.Bench = request.getfixturevalue("urllib_bench")
     return found
+
+
+@pytest.fixture(params=["virtual", pytest.param("linux", marks=pytest.mark.realtime)])
+def bench(request: pytest.FixtureRequest) -> datagram_scenes.Bench:
+    """Each UDP in turn."""
+    return datagram_scenes.VirtualBench() if request.param == "virtual" else datagram_scenes.LinuxBench()

@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import socket
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import pytest
 
 from hal.errors import DatagramError
-from hal.ports import Clock, Datagrams, DatagramSocket
-from hal.sim.clock import VirtualClock
-from hal.sim.loop import Counter, run
-from hal.sim.datagram import GilbertElliott, UdpNetwork, VirtualDatagrams
-
-HERE = "127.0.0.1"
-
-
-class Bench(Protocol):
-    """Where the contract is tried."""
-
-    @property
-    def datagrams(self) -> Datagrams: ...
-    @property
-    def clock(self) -> Clock: ...
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None: ...
-
-
-class VirtualBench:
-    def __init__(self) -> None:
-        self.counter = Counter()
-        self.clock = VirtualClock(self.counter)
-        self.network = UdpNetwork(random.Random(7))
-        self.datagrams = VirtualDatagrams(self.clock, self.network)
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        run(main(), self.counter)
-
-
-class LinuxBench:
-    def __init__(self) -> None:
-        from hal.linux.clock import SystemClock
-        from hal.linux.datagram import UdpDatagrams
-
-        self.clock = SystemClock()
-        self.datagrams = UdpDatagrams(self.clock)
-
-    def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def bounded() -> None:
-            async with asyncio.timeout(10):
-                await main()
-
-        asyncio.run(bounded())
-
-
-@pytest.fixture(params=["virtual", pytest.param("linux", marks=pytest.mark.realtime)])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    return VirtualBench() if request.param == "virtual" else LinuxBench()
+from hal.ports import DatagramSocket
+from hal.sim.datagram import GilbertElliott
+from tests.hal.datagram_scenes import HERE, Bench, LinuxBench, VirtualBench
 
 
 def test_a_packet_arrives_with_its_source_and_time(bench: Bench) -> None:
