@@ -35,8 +35,8 @@ imports run in the same direction, top to bottom, and results return as the valu
 
     hal/            ports errors inflow mono
     hal/linux/      clock disk database sound speech portaudio gpio serial datagram only_source broker mqtt tls web control supervisor memory
-    hal/sim/        world node loop clock disk database supervisor control network datagram broker topic_filter link sound speech heard gpio record
-                    sign sign_line board_line pty picture faults checkers judge
+    hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram broker topic_filter link sound speech heard gpio
+                    record sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->
 router -> cache.fetcher -> playout.channel -> arbiter -> turn -> amplifier and pump -> gain -> sound card; and back as

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from hal.sim.loop import NS, Counter
@@ -13,7 +14,7 @@ _BOOT_NS = 10 * NS
 
 class VirtualClock:
     """Monotonic time is the counter, less what had passed before this boot. Wall time is the counter plus
-    an offset curve: a base, a drift in ppm, and steps; `lose()` puts it at 1970 and unsynced, as a Pi
+    an offset curve: a base, a drift in ppm, a slow wander, and steps; `lose()` puts it at 1970 and unsynced, as a Pi
     without RTC wakes up."""
 
     def __init__(self, counter: Counter, *, wall: datetime = _BIRTH, drift_ppm: float = 0.0) -> None:
@@ -24,6 +25,7 @@ class VirtualClock:
         self._synced = True
         self._boot = 1
         self._boot_ns = 0
+        self._wander: tuple[float, float, float] | None = None
 
     def monotonic_ns(self) -> int:
         """The counter since boot."""
@@ -32,7 +34,9 @@ class VirtualClock:
     def utc_now(self) -> datetime:
         """Base plus elapsed time, run fast or slow by the drift."""
         elapsed_ns = self._counter.ns - self._base_ns
-        return self._base_wall + timedelta(microseconds=(elapsed_ns + elapsed_ns * self._drift) / 1000)
+        return self._base_wall + timedelta(
+            microseconds=(elapsed_ns + elapsed_ns * self._drift + self._wandered_ns()) / 1000
+        )
 
     def wall_synced(self) -> bool:
         """As set by `sync` and `lose`."""
@@ -50,6 +54,10 @@ class VirtualClock:
         """From now on run fast (or slow) by so much."""
         self._rebase(self.utc_now())
         self._drift = ppm / 1e6
+
+    def wander(self, amplitude_ns: float, *, period_s: float, phase: float = 0.0) -> None:
+        """From now on swing to and fro by so much, beside everything else: a time daemon at work."""
+        self._wander = (amplitude_ns, math.tau / (period_s * NS), phase)
 
     def sync(self, wall: datetime) -> None:
         """A time source sets the wall clock and vouches for it."""
@@ -76,6 +84,12 @@ class VirtualClock:
         self._boot += 1
         self._boot_ns = self._counter.ns - _BOOT_NS
 
+    def _wandered_ns(self) -> float:
+        if self._wander is None:
+            return 0.0
+        amplitude_ns, per_ns, phase = self._wander
+        return amplitude_ns * math.sin(per_ns * self._counter.ns + phase)
+
     def _rebase(self, wall: datetime) -> None:
-        self._base_wall = wall
+        self._base_wall = wall - timedelta(microseconds=self._wandered_ns() / 1000)
         self._base_ns = self._counter.ns

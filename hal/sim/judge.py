@@ -40,7 +40,7 @@ def _told(world: World) -> list[tuple[str, str, bytes]]:
     told = []
     logs: dict[str, int] = {}
     for arrival, received in enumerate(world.broker.server_received):
-        if received.message.topic.endswith("/up/cmd"):
+        if received.message.topic.endswith(f"/{world.name}/up/cmd" if world.name else "/up/cmd"):
             state = json.loads(received.message.payload)
             log = logs.setdefault(str(state.get("log")), len(logs))
             place = (log, int(state.get("n", arrival)))

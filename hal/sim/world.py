@@ -22,7 +22,6 @@ with each boot), `outside` is everybody else's.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Self, TypeVar
@@ -30,27 +29,20 @@ from typing import Any, Self, TypeVar
 from hal.ports import Hardware
 from hal.sim import checkers
 from hal.sim.board_line import VirtualSerial
-from hal.sim.broker import VirtualBroker
 from hal.sim.checkers import AmplifierRule
 from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
-from hal.sim.datagram import UdpNetwork, VirtualDatagrams
+from hal.sim.datagram import VirtualDatagrams
 from hal.sim.disk import VirtualDisk
 from hal.sim.judge import judge
-from hal.sim.loop import NS, Counter, Deadlock, Livelock, VirtualLoop, run_on
-from hal.sim.network import VirtualWeb
+from hal.sim.loop import NS
 from hal.sim.node import Doors, Life, Network
 from hal.sim.sign import AlphaSign
+from hal.sim.surroundings import Surroundings
 
 T = TypeVar("T")
 
 Agent = Callable[[Hardware], Coroutine[Any, Any, Any]]
-
-_STOP_S = 90.0
-"""systemd's patience with a process that was told to stop."""
-
-_process: contextvars.ContextVar[int] = contextvars.ContextVar("process", default=0)
-"""Which process the running task belongs to; 0 is the story itself."""
 
 
 class World:
@@ -68,15 +60,17 @@ class World:
         drift_ppm: float = 0.0,
         watchdog_s: float | None = 60.0,
         address: str = "10.0.0.2",
+        name: str = "",
+        around: Surroundings | None = None,
     ) -> None:
         self.seed = seed
         self.rule = rule or AmplifierRule()
-        self.counter = Counter()
+        self.name = name
+        """The node's, where there are several at one broker."""
+        self._around = around = around or Surroundings(seed=seed)
+        self.counter, self.outside = around.counter, around.outside
+        self.broker, self.web_server, self.udp = around.broker, around.web_server, around.udp
         self.clock = VirtualClock(self.counter)
-        self.outside = VirtualClock(self.counter)
-        self.broker = VirtualBroker(self.outside, self.rng("broker"))
-        self.web_server = VirtualWeb(self.outside, self.rng("web"))
-        self.udp = UdpNetwork(self.rng("udp"))
         self.address = address
         """Where the node is in it."""
         self.sign = AlphaSign()
@@ -106,13 +100,11 @@ class World:
         self._restart_s: float | None = None
         self._systemd: asyncio.Task[None] | None = None
         self._main: asyncio.Task[Any] | None = None
-        self._tasks: dict[int, set[asyncio.Task[Any]]] = {}
-        self._runner = asyncio.Runner(loop_factory=self._make_loop)
         self._plug()
 
     def rng(self, name: str) -> random.Random:
         """A generator of this world's own, the same for the same seed and name."""
-        return random.Random(f"{self.seed}/{name}")  # noqa: S311 - a world is repeatable
+        return self._around.rng(f"{self.name}/{name}" if self.name else name)
 
     # ---------------------------------------------------- running
 
@@ -122,11 +114,7 @@ class World:
         Raises TimeoutError after `limit_s` of virtual time. Deadlock (nothing can ever happen) and
         Livelock end this world.
         """
-        try:
-            return run_on(self._runner, self._whole(main, limit_s))
-        except (Deadlock, Livelock):
-            self.close()
-            raise
+        return self._around.run(main, finish=self.finish, noted=self.noted, limit_s=limit_s)
 
     def start(self, agent: Agent, *, restart_s: float | None = None) -> asyncio.Task[Any]:
         """Start a process on the node: `agent(hardware)`, and whatever tasks it makes.
@@ -172,7 +160,7 @@ class World:
         self._powered = False
         self._unplug(killed=False)
         self._dismiss()
-        self._cancel(self._number)
+        self._around.cancel(self._number)
 
     def power_on(self, *, dark_s: float = 0.0) -> None:
         """A new boot, after `dark_s` in which nothing happens anywhere."""
@@ -205,7 +193,7 @@ class World:
 
     def close(self) -> None:
         """End the event loop. A world that is just forgotten does it, too."""
-        self._runner.close()
+        self._around.close()
 
     def __enter__(self) -> Self:
         return self
@@ -235,7 +223,7 @@ class World:
 
     def _plug(self) -> None:
         """New doors for a new process, on the same durable state."""
-        self._number += 1
+        self._number = self._around.next_process()
         self._used = False
         self._doors = doors = Doors(
             clock=self.clock,
@@ -267,53 +255,20 @@ class World:
 
     # ---------------------------------------------------- processes
 
-    def _make_loop(self) -> VirtualLoop:
-        loop = VirtualLoop(self.counter)
-        loop.set_task_factory(self._make_task)
-        return loop
-
-    def _make_task(
-        self, loop: asyncio.AbstractEventLoop, coroutine: Any, /, **keywords: Any
-    ) -> asyncio.Task[Any]:
-        """A task, noted with the process that made it."""
-        task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **keywords)
-        context: contextvars.Context | None = keywords.get("context")
-        number = _process.get() if context is None else context.get(_process, 0)
-        mine = self._tasks.setdefault(number, set())
-        mine.add(task)
-        task.add_done_callback(mine.discard)
-        return task
-
-    async def _whole(self, main: Coroutine[Any, Any, T], limit_s: float | None) -> T:
-        this = asyncio.current_task()
-        assert this is not None
-        this.set_name("story")
-        try:
-            async with asyncio.timeout(limit_s):
-                return await main
-        finally:
-            await self.stop()
-            self._note_left_behind()
-            await asyncio.sleep(0)
-            left = asyncio.all_tasks() - {this}
-            self.noted += checkers.nothing_left("task", [task.get_name() for task in left])
-            for task in left:
-                task.cancel()
-            if left:
-                await asyncio.wait(left, timeout=_STOP_S)
+    async def finish(self) -> None:
+        """The story is over: stop the process, and note what it leaves behind."""
+        await self.stop()
+        self._note_left_behind()
 
     def _begin(self, agent: Agent) -> asyncio.Task[Any]:
         """A new process, on new doors unless nobody has used these."""
         if self._used:
             self._unplug(killed=True)
-            self._cancel(self._number)
+            self._around.cancel(self._number)
             self._plug()
         self._used = True
-        context = contextvars.copy_context()
-        context.run(_process.set, self._number)
         self.note(f"process {self._number} starts")
-        loop = asyncio.get_running_loop()
-        self._main = loop.create_task(agent(self.hardware), name="agent", context=context)
+        self._main = self._around.begin(self._number, agent(self.hardware))
         return self._main
 
     async def _restart(self, agent: Agent, restart_s: float) -> None:
@@ -333,10 +288,6 @@ class World:
             self._systemd.cancel()
             self._systemd = None
 
-    def _cancel(self, number: int) -> None:
-        for task in self._tasks.get(number, set()):
-            task.cancel()
-
     async def _end_hard(self, *, pause_s: float, power: bool) -> None:
         number, main, agent, restart_s = self._number, self._main, self._agent, self._restart_s
         running = main is not None and (restart_s is not None or not main.done())
@@ -347,7 +298,7 @@ class World:
         else:
             self.note(f"process {number} is killed")
             self._unplug(killed=True)
-            self._cancel(number)
+            self._around.cancel(number)
         if main is not None and not running:
             self._note_end(main)
         ends_ns = self.counter.ns + int(pause_s * NS)
@@ -363,10 +314,7 @@ class World:
 
     async def _bury(self, number: int, verdict: str) -> None:
         """Wait for a process's tasks to unwind; who does not is a violation."""
-        mine = set(self._tasks.get(number, set()))
-        if mine:
-            _, alive = await asyncio.wait(mine, timeout=_STOP_S)
-            self.noted += [f"Task {task.get_name()} {verdict}." for task in alive]
+        self.noted += [f"Task {name} {verdict}." for name in await self._around.bury(number)]
 
     def _note_end(self, main: asyncio.Task[Any]) -> None:
         if main.done() and not main.cancelled() and (error := main.exception()) is not None:
