@@ -22,7 +22,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     local/          INLET: the technician   console requests settings
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise sources loudness readiness programme outlet announcement
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources steering rate loudness readiness programme outlet announcement
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
@@ -34,7 +34,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports errors inflow mono
-    hal/linux/      clock disk database sound speech portaudio gpio serial datagram only_source broker mqtt tls web control supervisor memory
+    hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls web control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram broker topic_filter link sound speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge
 

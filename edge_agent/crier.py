@@ -44,7 +44,7 @@ from hal.ports import Clock, Speech
 
 if TYPE_CHECKING:
     from edge_agent.playout.announcement import Part
-    from edge_agent.playout.sources import Source
+    from edge_agent.playout.source import Source
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,12 @@ import numpy as np
 
 from edge_agent.model import RATE_HZ, Precedence
 from edge_agent.playout import loudness
+from edge_agent.playout.source import Stored
 from edge_agent.playout.sources import open_media
 
 if TYPE_CHECKING:
     from edge_agent.playout.settings import LevelSettings
-    from edge_agent.playout.sources import Source
+    from edge_agent.playout.source import Source
     from hal.ports import Frames
 
 BREATH_S = 0.3
@@ -83,11 +84,16 @@ def attention(precedence: Precedence, levels: LevelSettings) -> Frames:
 
 
 def announcement(
-    parts: Sequence[Part], *, precedence: Precedence, levels: LevelSettings, times: int, gap_s: float
+    parts: Sequence[Part],
+    *,
+    precedence: Precedence,
+    levels: LevelSettings,
+    times: int,
+    gap_s: float,
+    tone: bool = True,
 ) -> Medley:
     """The whole: (tone, breath, parts) so many times, with gaps."""
-    tone = Sound(attention(precedence, levels))
-    once: list[Part] = [tone]
+    once: list[Part] = [Sound(attention(precedence, levels))] if tone else []
     for index, part in enumerate(parts):
         once += [silence(PAUSE_S if index else BREATH_S), part]
     whole: list[Part] = [*once]
@@ -101,7 +107,7 @@ def silence(seconds: float) -> Sound:
     return Sound(np.zeros(max(1, round(seconds * RATE_HZ)), np.float32))
 
 
-class Medley:
+class Medley(Stored):
     """A `Source` of parts, one after another, each with its own gain."""
 
     gain_db = 0.0
@@ -115,7 +121,7 @@ class Medley:
         self._bad = 0
         self._closed = False
 
-    async def read(self, frames: int) -> Frames:
+    async def read(self, frames: int, playout_ns: int | None = None) -> Frames:
         """From the part that sounds, else from the next one."""
         while not self._closed:
             if self._current is None:
@@ -125,7 +131,7 @@ class Medley:
                 self._current = await self._coming.open()
                 self._coming = None
                 self._factor = np.float32(10 ** (self._current.gain_db / 20))
-            block = await self._current.read(frames)
+            block = await self._current.read(frames, playout_ns)
             if block.size:
                 return block if self._factor == 1 else block * self._factor
             await self._next()
@@ -147,13 +153,13 @@ class Medley:
             await done.close()
 
 
-class _AtHand:
+class _AtHand(Stored):
     gain_db = 0.0
 
     def __init__(self, frames: Frames) -> None:
         self._left = frames
 
-    async def read(self, frames: int) -> Frames:
+    async def read(self, frames: int, playout_ns: int | None = None) -> Frames:
         out, self._left = self._left[:frames], self._left[frames:]
         return out
 

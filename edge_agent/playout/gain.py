@@ -91,6 +91,11 @@ class GainStage:
         self._pending = np.zeros(0, np.float32)
         self._rise = RISE
 
+    @property
+    def held_frames(self) -> int:
+        """Frames that were taken and have not come out."""
+        return self._limiter.held_frames
+
     def set_volume(self, volume: int) -> None:
         """A new volume, reached over 50 ms."""
         self._target = self._gain * volume_factor(volume)
@@ -141,6 +146,11 @@ class _Limiter:
         self._gains = np.zeros(2 * LOOK_AHEAD_FRAMES, np.float64)
         """The released gain of the last frames, dB."""
         self._slope = RELEASE_DB_PER_S / RATE_HZ
+
+    @property
+    def held_frames(self) -> int:
+        """Frames that were taken and have not come out."""
+        return LATENCY_FRAMES - self._skip
 
     def process(self, frames: Frames) -> Frames:
         """As many frames as were given, those of `LATENCY_FRAMES` earlier, without the very first silence."""

@@ -1,4 +1,4 @@
-"""Where a turn's sound comes from: a `Source`, and the one that decodes a stored file.
+"""The `Source` that decodes a stored file.
 
 Facts about PyAV/FFmpeg that this leans on: a file-like reader is enough for `av.open`; the demuxers
 allowed are named, because a playlist that calls itself a bulletin would make FFmpeg open other
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 import av.error
@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_agent.errors import MediaRefused
 from edge_agent.model import RATE_HZ, ReasonCode
+from edge_agent.playout.source import Stored
 from hal.mono import Mono
 
 if TYPE_CHECKING:
@@ -40,26 +41,6 @@ _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.s
 _WAV_PROBE = {"probesize": "65536"}
 """Others keep FFmpeg's 5 MB: an MP3's cover may be larger than this."""
 _NOT_AUDIO = "The file is not audio that can be played ({why}); send MP3, AAC, Ogg, FLAC or WAV."
-
-
-class Source(Protocol):
-    """Mono frames at 48 kHz, on demand. One reader at a time."""
-
-    gain_db: float
-    """The static gain that brings this programme to the target loudness."""
-
-    async def read(self, frames: int) -> Frames:
-        """The next frames, at least one and at most `frames`; empty at the end, and ever after.
-
-        Cancelled, nothing is lost: the next read gives what this one would have. Raises MediaRefused
-        when the programme breaks off.
-        """
-
-    async def close(self) -> None:
-        """Let go of whatever it reads from. Idempotent, never raises."""
-
-    def bad_packets(self) -> int:
-        """Pieces of the programme that could not be decoded and were left out."""
 
 
 class Decoder:
@@ -168,7 +149,7 @@ class Decoder:
             ) from error
 
 
-class MediaSource:
+class MediaSource(Stored):
     """A `Source` that decodes one file, a block ahead of what is read."""
 
     def __init__(self, decoder: Decoder, first: Frames, gain_db: float) -> None:
@@ -179,7 +160,7 @@ class MediaSource:
         self._ended = False
         self._closed = False
 
-    async def read(self, frames: int) -> Frames:
+    async def read(self, frames: int, playout_ns: int | None = None) -> Frames:
         """From the block at hand; the next one is decoded meanwhile on a thread."""
         if not self._left.size:
             self._decode_ahead()

@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from hal.errors import SoundLost, SoundMissing
+from hal.linux.dac_time import DacTime
 from hal.linux.portaudio import LIBRARY, find, on_thread
 from hal.ports import SoundStatus
 
@@ -119,6 +120,7 @@ class PortAudioStream:
         self._wanted: int | None = None  # free frames that the loop waits for
         self._first_sound_ns: int | None = None
         self._silence_ahead = 0  # frames between the callback and the converter, while silent
+        self._dac = DacTime(rate_hz)
         self._sounded_ns = 0  # when the last frame taken will have left the converter
         self._calls = 0
         self._started = False
@@ -175,6 +177,7 @@ class PortAudioStream:
                 underruns=self._underruns,
                 first_sound_ns=self._first_sound_ns,
                 silence_ahead=self._silence_ahead if self._holding else 0,
+                next_sound_ns=None if self.fault is not None else self._dac.at_ns(self._queued),
             )
 
     async def close(self) -> None:
@@ -310,6 +313,7 @@ class PortAudioStream:
     def _callback(self, _input: Any, out: Any, frames: int, times: Any, flags: int, _extra: Any) -> int:
         with self._lock:
             self._calls += 1
+            self._dac.take(_boottime_ns() + _delay_ns(times), frames)
             queued = self._queued
             if self._holding:
                 enough = queued >= 2 * frames or queued == self._ring_frames or (self._ending and queued)

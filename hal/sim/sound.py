@@ -197,6 +197,7 @@ class VirtualStream:
             sounded=self._sounded,
             underruns=self._underruns,
             first_sound_ns=self._first_sound_ns,
+            next_sound_ns=self._next_sound_ns(),
         )
 
     async def close(self) -> None:
@@ -248,6 +249,12 @@ class VirtualStream:
 
     def _at_ns(self, position: int) -> int:
         return self._opened_ns + round(position / self._frames_per_ns)
+
+    def _next_sound_ns(self) -> int | None:
+        """Of a frame that is written now; nobody can tell of a card that has stopped."""
+        if self._lost is not None or self._frozen_ns is not None or self.is_closed:
+            return None
+        return self._at_ns(self._head + self._queued) + int(self._faults.delay_lie_s * NS)
 
     def _advance(self) -> None:
         """Let everything sound whose time has come."""

@@ -79,6 +79,32 @@ async def waits_for_the_card(card: SoundCard, now_ns: NowNs) -> Facts:
     return {"seconds": seconds, "most_ahead": most_ahead, "underruns": status.underruns}
 
 
+async def foretells(card: SoundCard, now_ns: NowNs) -> Facts:
+    """While a programme plays, what is said of the next frame's time; a chirp's own, too. The ring is kept shallow."""
+    stream = await card.open(rate_hz=RATE_HZ, period_frames=PERIOD, ring_frames=RING)
+    block = np.zeros(PERIOD, dtype=np.float32)
+    origins: list[int] = []
+    ahead: list[int] = []
+    for _ in range(90):
+        await stream.write(block)
+        status = stream.status()
+        if status.next_sound_ns is not None:
+            origins.append(status.next_sound_ns - status.written * 1_000_000_000 // RATE_HZ)
+            ahead.append(status.next_sound_ns - now_ns())
+    foretold_ns = stream.status().next_sound_ns
+    await stream.write(chirp(0.5))
+    await stream.drain()
+    status = stream.status()
+    await stream.close()
+    return {
+        "origins_ns": origins[30:],
+        "ahead_ns": ahead[30:],
+        "foretold_ns": foretold_ns,
+        "reckoned_ns": (status.first_sound_ns or 0) + 90 * PERIOD * 1_000_000_000 // RATE_HZ,
+        "underruns": status.underruns,
+    }
+
+
 async def drops(card: SoundCard, _now_ns: NowNs) -> Facts:
     """A tone that is dropped in its middle; the stream stays open and silent."""
     stream = await card.open(rate_hz=RATE_HZ, period_frames=PERIOD, ring_frames=RING)
@@ -234,7 +260,7 @@ async def is_lost(card: SoundCard, now_ns: NowNs) -> Facts:
 SCENES: dict[str, Callable[[SoundCard, NowNs], Awaitable[Facts]]] = {
     scene.__name__: scene
     for scene in (
-        *(plays_all, waits_for_the_card, drops, goes_on_after_drop, runs_dry),
+        *(plays_all, waits_for_the_card, foretells, drops, goes_on_after_drop, runs_dry),
         *(is_one_stream, is_cancelled, is_cancelled_while_it_opens, is_missing, is_lost),
     )
 }

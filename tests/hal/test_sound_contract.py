@@ -217,6 +217,23 @@ def test_writing_goes_at_the_cards_pace_a_ring_ahead(rig: Rig) -> None:
     rig.holds("waits_for_the_card", check)
 
 
+def test_a_frames_time_is_foretold(rig: Rig) -> None:
+    """Each prediction, less what was written before, is the stream's one beginning."""
+
+    def check(facts: dict[str, Any], _heard: Frames) -> None:
+        origins = np.array(facts["origins_ns"]) / 1e6
+        assert origins.size > 50
+        assert facts["underruns"] == 0
+        assert np.abs(origins - np.median(origins)).max() < 2.0, "ms"
+        assert min(facts["ahead_ns"]) > 0, "a frame cannot sound before it is written"
+        assert max(facts["ahead_ns"]) < 0.6 * NS
+        assert abs(facts["foretold_ns"] - facts["reckoned_ns"]) < 40e6, (
+            "one reading of the device's delay, unsmoothed"
+        )
+
+    rig.holds("foretells", check)
+
+
 def test_drop_fades_within_ten_milliseconds_and_is_silent_after(rig: Rig) -> None:
     def check(facts: dict[str, Any], heard: Frames) -> None:
         assert facts["dropped"] > 0

@@ -16,6 +16,7 @@ from edge_agent.playout.amplifier import Amplifier
 from edge_agent.playout.channel import Channel
 from edge_agent.playout.rules import Rules
 from edge_agent.playout.settings import AmplifierSettings, LineSettings, PlayoutSettings
+from edge_agent.playout.source import Stored
 from edge_agent.ticket import Ticket
 from hal.sim import loop
 from hal.sim.clock import VirtualClock
@@ -34,7 +35,7 @@ WIRED = AmplifierSettings(
 )
 
 
-class NoisySource:
+class NoisySource(Stored):
     """Quiet noise, different in every frame, so that a missing one is seen. `break_at` ends it with an error."""
 
     def __init__(
@@ -54,7 +55,7 @@ class NoisySource:
         self._at = 0
         self._break_at = break_at
 
-    async def read(self, frames: int) -> Frames:
+    async def read(self, frames: int, playout_ns: int | None = None) -> Frames:
         await asyncio.sleep(0)
         if self._break_at is not None and self._at >= self._break_at:
             raise MediaRefused(ReasonCode.NO_MEDIA, "The file is damaged.")
