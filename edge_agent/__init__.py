@@ -15,14 +15,16 @@ imports run in the same direction, top to bottom, and results return as the valu
     config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good
     catalogue       what is said to people, Vietnamese and English; its second sheet: sentences
 
-    command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages audible ledger scribe
+    command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages ledger scribe
                                             tally execution inbox settings; alerts: cap area assessment bulletins stored
                                             alert_desk alert_settings
     sense/          INLET: the box itself   monitor light conditions settings
     local/          INLET: the technician   console requests settings
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources steering rate loudness readiness programme outlet announcement
+    stream/         live sound, not yet    rtp rtcp red srtp unwrap delay modes pieces jitter_buffer (TANK) holes feedback statistics opus decoder
+                    asked by any order      concealment edits reception packetiser
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
@@ -33,7 +35,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     kept, ticket    small facts over restarts; a request's way through an outlet
     model, errors   frozen values all rooms share; the error tree
 
-    hal/            ports errors inflow mono
+    hal/            ports (hardware time sound lines network webcast storage box) errors inflow mono
     hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls web control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram broker topic_filter link sound speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge

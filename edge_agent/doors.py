@@ -37,7 +37,6 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
     from hal.linux.disk import DirectoryDisk
     from hal.linux.supervisor import SystemdSupervisor
     from hal.linux.web import UrllibWeb
-    from hal.linux.webcast import PyAvWebcasts
 
     async with AsyncExitStack() as stack:
         clock = SystemClock(settings.clock.trust_file, always_synced=settings.hardware.clock == "sim")
@@ -64,7 +63,6 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             broker=_broker(settings),
             web=web,
             datagrams=UdpDatagrams(clock),
-            webcasts=PyAvWebcasts(agent),
             disk=disk,
             database=database,
             supervisor=supervisor,

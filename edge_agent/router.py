@@ -50,7 +50,7 @@ from hal.ports import Clock, Database, Speech
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
     from edge_agent.playout.settings import LevelSettings
-    from edge_agent.playout.sources import Source
+    from edge_agent.playout.source import Source
 
 logger = logging.getLogger(__name__)
 

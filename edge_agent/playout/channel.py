@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from edge_agent.playout.amplifier import Amplifier, State
     from edge_agent.playout.settings import PlayoutSettings
-    from edge_agent.playout.sources import Source
+    from edge_agent.playout.source import Source
     from edge_agent.ticket import Ticket
     from hal.ports import Clock, SoundCard
 

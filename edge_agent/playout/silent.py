@@ -15,7 +15,7 @@ from edge_agent.playout.amplifier import State
 from edge_agent.playout.channel import Snapshot
 
 if TYPE_CHECKING:
-    from edge_agent.playout.sources import Source
+    from edge_agent.playout.source import Source
 
 
 class SilentChannel:

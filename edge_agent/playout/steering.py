@@ -34,9 +34,11 @@ class Steering:
         `frozen`: the error is not the clocks' (concealing, warming up): nothing is learnt from it.
         """
         error_s = max(-_REACH_NS, min(_REACH_NS, late_ns)) / NS
-        if not frozen:
+        push = 0.0 if frozen else self._kp * error_s
+        if (
+            not frozen and abs(self._sum + push) < RATIO_MAX
+        ):  # at its limit the error is no measure of the rates
             learnt = self._sum + self._ki * error_s * elapsed_s
             self._sum = max(-RATIO_MAX, min(RATIO_MAX, learnt))
-        push = 0.0 if frozen else self._kp * error_s
         self.ratio = 1.0 + max(-RATIO_MAX, min(RATIO_MAX, self._sum + push))
         return self.ratio

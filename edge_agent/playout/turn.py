@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edge_agent.playout.deck import Deck
     from edge_agent.playout.pump import Pump
     from edge_agent.playout.rules import Rules
-    from edge_agent.playout.sources import Source
+    from edge_agent.playout.source import Source
     from hal.ports import Clock, SoundStream
 
 log = logging.getLogger(__name__)

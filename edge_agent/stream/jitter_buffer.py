@@ -12,16 +12,15 @@ Facts that shape it:
   if they were lost, the line jumps to what came. In a group the line never waits: it belongs to the clock.
 - A jump of the timestamp with a sequence step of one is a pause of the sender (DTX), no loss. A pause may last
   shorter or longer than it was without anybody hearing it: there the delay goes to its target.
-- A hole is the network's until the packet comes after all: then it was jitter.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
-from dataclasses import dataclass
 
 from edge_agent.stream.delay import Target, WindowedExtreme
+from edge_agent.stream.feedback import Feedback
+from edge_agent.stream.holes import Holes
 from edge_agent.stream.modes import BufferSettings, Mode
 from edge_agent.stream.pieces import (
     Conceal,
@@ -31,9 +30,10 @@ from edge_agent.stream.pieces import (
     Play,
     Recover,
     Restart,
+    Slot,
     Wait,
 )
-from edge_agent.stream.statistics import GAP_MS, MS, OUTAGE_MS, Statistics
+from edge_agent.stream.statistics import MS, Statistics
 from edge_agent.stream.unwrap import Unwrap, difference
 
 NS = 1_000_000_000
@@ -47,17 +47,8 @@ _STALE_NS = 3 * NS
 _FALL_IN_MS = 20
 """In a group: what steering at 300 ppm cannot mend is mended at once (AUDIO.md, "Together in time")."""
 _SLOTS_MAX = 4_096
-_REMEMBERED = 512
-"""Holes that are remembered, in case their packets come after all."""
-
-
-@dataclass(slots=True)
-class _Slot:
-    payload: bytes
-    ticks: int
-    sequence: int | None
-    """None: a copy; its own packet has not come."""
-    silent: bool = False
+_RESTARTS_MAX = 64
+_FIRSTS_MAX, _FIRSTS_APART = 16, 5
 
 
 class JitterBuffer:
@@ -69,7 +60,7 @@ class JitterBuffer:
         self.ticks = settings.clock_hz // 50
         """The length of a usual packet."""
         self._ns_per_tick = NS / settings.clock_hz
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._order: list[int] = []
         self._restarts: dict[int, str] = {}
         self._cursor: int | None = None
@@ -81,6 +72,7 @@ class JitterBuffer:
         self._last: tuple[int, int, int, int] | None = None
         """Of the newest packet: sequence, position, ticks, arrival_ns."""
         self._candidate: tuple[int, int, str] | None = None
+        self._firsts: dict[int, tuple[MediaPacket, int]] = {}
         self._stale_since: tuple[int, int] | None = None
         self._span = 0
         self._base = WindowedExtreme(_BASE_WINDOW_NS)
@@ -88,10 +80,9 @@ class JitterBuffer:
         self._margin()
         self._played_sequence: int | None = None
         self._silent = False
-        self._held_ticks = 0
-        self._holes: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
-        self._gap_ticks = 0
+        self.holes = Holes(self.statistics, settings.clock_hz)
         self._pinned_ns: int | None = None
+        self.feedback = Feedback(settings.clock_hz)
 
     # ------------------------------------------------------------ what is known
 
@@ -143,6 +134,11 @@ class JitterBuffer:
         """Where a timestamp of the present sender lies on the line."""
         return self._timestamps.near(timestamp) + self._shift
 
+    @property
+    def highest(self) -> int:
+        """The highest sequence number so far, unwrapped."""
+        return 0 if self._last is None else self._last[0]
+
     # ------------------------------------------------------------ the network's side
 
     def put(self, packet: MediaPacket, arrival_ns: int) -> None:
@@ -150,7 +146,8 @@ class JitterBuffer:
         counts = self.statistics
         counts.received += 1
         if self._last is None:
-            self._begin(packet, arrival_ns)
+            if not self._begun_by(packet, arrival_ns):
+                return
         elif (strange := self._strange(packet, arrival_ns)) is not None:
             if not self._confirmed(packet, strange):
                 counts.stray += 1
@@ -160,6 +157,9 @@ class JitterBuffer:
             self._candidate = None
         if self._stale(self.position_of(packet.timestamp), arrival_ns):
             self._restart(packet, arrival_ns, "arrival")
+        self._accept(packet, arrival_ns)
+
+    def _accept(self, packet: MediaPacket, arrival_ns: int) -> None:
         sequence = self._sequences.near(packet.sequence)
         unwrapped = self._timestamps.near(packet.timestamp)
         position = unwrapped + self._shift
@@ -168,10 +168,10 @@ class JitterBuffer:
         if packet.copies and packet.copies[0][0] > self._span:
             self._span = packet.copies[0][0]
             self._margin()
-        self._keep(position, _Slot(packet.payload, packet.ticks, sequence, packet.silent))
+        self._keep(position, Slot(packet.payload, packet.ticks, sequence, packet.silent))
         for offset, payload, ticks in packet.copies:
             if (at := position - offset) not in self._slots and not self._past(at):
-                self._keep(at, _Slot(payload, ticks, None))
+                self._keep(at, Slot(payload, ticks, None))
         if self._last is None or sequence > self._last[0]:
             self._last = (sequence, position, packet.ticks, arrival_ns)
             self._sequences.follow(sequence)
@@ -185,13 +185,32 @@ class JitterBuffer:
         self._order.clear()
         self._begun = False
         self._cursor = None
-        self._end_gap()
+        self.holes.end_gap()
+
+    def _begun_by(self, packet: MediaPacket, arrival_ns: int) -> bool:
+        """Two packets in a row make a source (RFC 3550, A.1); the first of them is not lost by that."""
+        first = self._firsts.get(packet.ssrc)
+        self._firsts[packet.ssrc] = (packet, arrival_ns)
+        if first is None or not (
+            0 < abs(difference(packet.sequence, first[0].sequence, 16)) <= _FIRSTS_APART
+        ):
+            self.statistics.stray += first is not None
+            if len(self._firsts) > _FIRSTS_MAX:
+                self.statistics.stray += 1
+                del self._firsts[next(iter(self._firsts))]
+            return False
+        self.statistics.stray += len(self._firsts) - 1
+        self._firsts.clear()
+        self._begin(*first)
+        return True
 
     def _begin(self, packet: MediaPacket, arrival_ns: int) -> None:
         self._ssrc = packet.ssrc
         sequence = self._sequences.restart(packet.sequence)
+        self.feedback.restart(sequence)
         unwrapped = self._timestamps.restart(packet.timestamp)
         self._last = (sequence - 1, unwrapped + self._shift - packet.ticks, packet.ticks, arrival_ns)
+        self._accept(packet, arrival_ns)
 
     def _strange(self, packet: MediaPacket, arrival_ns: int) -> str | None:
         """Why this packet does not continue the stream; None when it does."""
@@ -250,14 +269,17 @@ class JitterBuffer:
         self._shift = position - unwrapped
         self._last = (sequence - 1, position - packet.ticks, packet.ticks, arrival_ns)
         self._restarts[position] = why
-        while len(self._restarts) > _REMEMBERED:
+        while len(self._restarts) > _RESTARTS_MAX:
             del self._restarts[next(iter(self._restarts))]
         self._played_sequence = None
+        self.feedback.restart(sequence)
 
     def _time(self, position: int, arrival_ns: int) -> None:
         apart_ns = arrival_ns - self._ns(position)
+        self.feedback.put(apart_ns)
         base = self._base.put(arrival_ns, apart_ns)
-        self._target.put(arrival_ns, apart_ns - base)
+        if apart_ns - base <= self.settings.cap_ms * MS:  # what is later is not played, whatever the target
+            self._target.put(arrival_ns, apart_ns - base)
 
     def _margin(self) -> None:
         """One packet, what is asked ahead and the redundancy's span on top of what was measured."""
@@ -268,7 +290,7 @@ class JitterBuffer:
     def _past(self, position: int) -> bool:
         return self._begun and self._cursor is not None and position < self._cursor
 
-    def _keep(self, position: int, slot: _Slot) -> None:
+    def _keep(self, position: int, slot: Slot) -> None:
         held = self._slots.get(position)
         if held is not None:
             if slot.sequence is not None and held.sequence is None:
@@ -277,24 +299,10 @@ class JitterBuffer:
                 self.statistics.duplicate += slot.sequence is not None
             return
         if self._past(position):
-            self._late(position)
+            self.holes.came_late(position)
             return
         self._slots[position] = slot
         insort(self._order, position)
-
-    def _late(self, position: int) -> None:
-        """Its place has been rendered: if it was concealed, that hole was jitter's and not the network's."""
-        for hole in self._holes:
-            if hole[0] <= position < hole[0] + hole[1]:
-                self.statistics.late += 1
-                ms = hole[1] * 1_000 // self.settings.clock_hz
-                concealed = self.statistics.concealed_ms
-                concealed["network"] -= ms
-                concealed["jitter"] += ms
-                self.statistics.lost -= 1
-                self._holes.remove(hole)
-                return
-        self.statistics.duplicate += 1
 
     def _bound(self) -> None:
         """No more than the cap is kept: the oldest goes, and the line jumps over it."""
@@ -307,7 +315,7 @@ class JitterBuffer:
 
     # ------------------------------------------------------------ the card's side
 
-    def next(self, playout_ns: int) -> Piece:
+    def next(self, playout_ns: int) -> Piece:  # noqa: PLR0911 - one case a line
         """What sounds from `playout_ns` on."""
         if not self._begun:
             waiting = self._warm_up(playout_ns)
@@ -350,9 +358,10 @@ class JitterBuffer:
         """Wait until the first packet is due; the line then begins with it."""
         while self.settings.mode is Mode.GROUP and len(self._order) > 1:  # a late joiner begins in its place
             due = self.due_ns(self._order[0])
-            if due is None or due >= playout_ns:
+            if due is None or due >= playout_ns - round(_FALL_IN_MS * MS):
                 break
             self._forget(self._order[0])
+            self.statistics.discarded += 1
         due = self.due_ns(self._order[0]) if self._order else None
         if due is None:
             return Wait(self.ticks)
@@ -366,10 +375,10 @@ class JitterBuffer:
         self._begun = True
         self._cursor = first
         self._played_sequence = None
-        self._held_ticks = 0
+        self.holes.held_ticks = 0
         return None
 
-    def _play(self, cursor: int, slot: _Slot, playout_ns: int) -> Play:
+    def _play(self, cursor: int, slot: Slot, playout_ns: int) -> Play:
         self._forget(cursor)
         self._cursor = cursor + slot.ticks
         delay = self.delay_ns(playout_ns)
@@ -382,9 +391,9 @@ class JitterBuffer:
         else:
             self._played_sequence = slot.sequence
         self._silent = slot.silent
-        self._let_go(came=True)
+        self.holes.let_go(came=True)
         self.statistics.played_ms += self._ms(slot.ticks)
-        self._end_gap()
+        self.holes.end_gap()
         return Play(cursor, slot.ticks, slot.payload, "red" if slot.sequence is None else "packet")
 
     def _too_late(self, playout_ns: int) -> bool:
@@ -393,7 +402,7 @@ class JitterBuffer:
         most_ms = min(self.settings.cap_ms, self.settings.target.most_ms) + self.settings.ahead_ms
         return delay_ns is not None and delay_ns > most_ms * MS + self._span * self._ns_per_tick
 
-    def _skip(self, cursor: int, slot: _Slot, playout_ns: int) -> Piece:
+    def _skip(self, cursor: int, slot: Slot, playout_ns: int) -> Piece:
         while slot is not None and self._too_late(playout_ns):
             self._forget(cursor)
             self.statistics.late += slot.sequence is not None
@@ -412,53 +421,39 @@ class JitterBuffer:
             return Pause(cursor, self.ticks)
         if self.settings.mode is Mode.GROUP:
             self._cursor = cursor + self.ticks
-            self._count_hole(cursor, self.ticks)
+            self.holes.missing(cursor, self.ticks)
             return Conceal(cursor, self.ticks)
         return self._hold(cursor, self.ticks)
 
     def _hold(self, cursor: int, ticks: int) -> Piece:
         """The line stands still; whose fault it was shows when it goes on."""
-        self._held_ticks += ticks
-        if self._held_ticks * 1_000 <= self.settings.hold_ms * self.settings.clock_hz:
+        self.holes.held_ticks += ticks
+        if self.holes.held_ticks * 1_000 <= self.settings.hold_ms * self.settings.clock_hz:
             return Conceal(cursor, ticks, held=True)
         return Wait(ticks)
-
-    def _let_go(self, *, came: bool) -> None:
-        """The line goes on: with the packet it waited for (that was jitter), or with a later one (the network's)."""
-        if not self._held_ticks:
-            return
-        held_ms = self._ms(self._held_ticks)
-        self.statistics.outage_ms += max(0, held_ms - OUTAGE_MS)
-        self.statistics.concealed_ms["jitter" if came else "network"] += min(held_ms, OUTAGE_MS)
-        self.statistics.late_used += came
-        self._gap_ticks += self._held_ticks
-        self._held_ticks = 0
 
     def _hole(self, cursor: int, following: int, playout_ns: int) -> Piece:
         """Something waits behind the cursor: a pause, a lost packet, or the end of a hold."""
         slot = self._slots[following]
         missing = following - cursor
-        step = (
-            None
-            if slot.sequence is None or self._played_sequence is None
-            else (slot.sequence - self._played_sequence)
-        )
+        known = slot.sequence is not None and self._played_sequence is not None
+        step = slot.sequence - self._played_sequence if known else None  # type: ignore[operator]
         if step == 1 or self._silent or any(at <= following for at in self._restarts):
             return self._pause(cursor, following, playout_ns)
-        if self._held_ticks and self.settings.mode is not Mode.GROUP:
+        if self.holes.held_ticks and self.settings.mode is not Mode.GROUP:
             return self._after_hold(cursor, following, playout_ns)
         ticks = min(self.ticks, missing)
         self._cursor = cursor + ticks
         if self._played_sequence is not None:
             self._played_sequence += 1
-        self._count_hole(cursor, ticks)
+        self.holes.missing(cursor, ticks)
         if missing <= self.ticks and slot.sequence is not None:
             return Recover(cursor, ticks, slot.payload)
         return Conceal(cursor, ticks)
 
     def _pause(self, cursor: int, following: int, playout_ns: int) -> Piece:
         """A pause lasts until what follows is due by the target; in a group until its place."""
-        self._end_gap()
+        self.holes.end_gap()
         missing = following - cursor
         due = self.due_ns(following)
         assert due is not None
@@ -487,34 +482,8 @@ class JitterBuffer:
         self.statistics.lost += max(1, (following - cursor) // self.ticks)
         self._cursor = following
         self._played_sequence = None
-        self._let_go(came=False)
+        self.holes.let_go(came=False)
         return self.next(playout_ns)
-
-    # ------------------------------------------------------------ accounts
-
-    def recovered(self, position: int, ticks: int) -> None:
-        """The decoder found the coarse copy that a `Recover` asked for: no hole after all."""
-        for hole in reversed(self._holes):
-            if hole == (position, ticks):
-                self._holes.remove(hole)
-                self.statistics.concealed_ms["network"] -= self._ms(ticks)
-                self.statistics.lost -= 1
-                self.statistics.fec_recovered += 1
-                self._gap_ticks = 0
-                return
-
-    def _count_hole(self, position: int, ticks: int) -> None:
-        self._holes.append((position, ticks))
-        self.statistics.lost += 1
-        self.statistics.concealed_ms["network"] += self._ms(ticks)
-        self._gap_ticks += ticks
-
-    def _end_gap(self) -> None:
-        gap_ms = self._ms(self._gap_ticks)
-        if gap_ms > GAP_MS:
-            self.statistics.gaps += 1
-        self.statistics.longest_gap_ms = max(self.statistics.longest_gap_ms, gap_ms)
-        self._gap_ticks = 0
 
     def _forget(self, position: int) -> None:
         del self._slots[position]

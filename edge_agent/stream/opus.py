@@ -78,10 +78,9 @@ def frames_of(packet: bytes) -> int:
         frame = _HYBRID_FRAMES[config & 1]
     else:
         frame = _CELT_FRAMES[config & 3]
+    count = 1 if code == 0 else 2
     if code == 3:
         count = packet[1] & 0x3F if len(packet) > 1 else 0
-    else:
-        count = 1 if code == 0 else 2
     if not 0 < count * frame <= FRAMES_MAX:
         raise PacketRefused("opus_long", "An Opus packet lasts 2.5 to 120 ms; this one says something else.")
     return count * frame

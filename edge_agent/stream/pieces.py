@@ -20,6 +20,17 @@ class MediaPacket:
     """(offset in ticks before `timestamp`, payload, its ticks)."""
 
 
+@dataclass(slots=True)
+class Slot:
+    """What waits at one position."""
+
+    payload: bytes
+    ticks: int
+    sequence: int | None
+    """None: a copy; its own packet has not come."""
+    silent: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Play:
     """Decode this."""

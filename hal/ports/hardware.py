@@ -11,7 +11,6 @@ from hal.ports.network import Broker, Datagrams, Web
 from hal.ports.sound import SoundCard, Speech
 from hal.ports.storage import Database, Disk
 from hal.ports.time import Clock
-from hal.ports.webcast import Webcasts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,6 @@ class Hardware:
     broker: Broker
     web: Web
     datagrams: Datagrams
-    webcasts: Webcasts
     disk: Disk
     database: Database
     supervisor: Supervisor

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from hal.errors import BrokerUnreachable, WebUnreachable
-from hal.ports import BrokerSession, Connect, Download, Hardware, Webcast, WebcastTarget
+from hal.ports import BrokerSession, Connect, Download, Hardware
 from hal.sim.board_line import VirtualSerial
 from hal.sim.broker import VirtualBroker
 from hal.sim.checkers import LineChange, LoudEar, Span
@@ -78,13 +78,6 @@ class Network:
             self._broker.power_cut()
 
 
-class NoStations:
-    """`hal.ports.Webcasts` where there is no station."""
-
-    async def open(self, target: WebcastTarget) -> Webcast:
-        raise WebUnreachable(f"No connection to {target.url}: there is no station in this world.")
-
-
 class Doors:
     """New ones for each process: the card, the lines, the ways out. Disk and database come in."""
 
@@ -121,7 +114,6 @@ class Doors:
             broker=network,
             web=network,
             datagrams=datagrams,
-            webcasts=NoStations(),
             disk=disk,
             database=database,
             supervisor=self.supervisor,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_agent.stream.jitter_buffer import BufferSettings, JitterBuffer
+from edge_agent.stream.jitter_buffer import JitterBuffer
+from edge_agent.stream.modes import BufferSettings
 from edge_agent.stream.pieces import Conceal, MediaPacket, Pause, Play, Recover, Wait
 from tests.networks import MS, NS, Network
 

@@ -30,6 +30,8 @@ def pull(
 ) -> tuple[list[Piece], JitterBuffer]:
     """What a card that asks 100 ms ahead is given."""
     buffer = JitterBuffer(options)
+    if options.mode is Mode.GROUP:
+        buffer.pin(300 * MS)
     pieces: list[Piece] = []
     playout_ns, index = came[0][0] + 100 * MS, 0
     end_ns = came[-1][0] + buffer.target_ns + 15 * MS if seconds is None else round(seconds * NS)
@@ -85,7 +87,7 @@ def test_one_lost_packet_is_asked_of_the_next_and_counted_as_the_networks() -> N
     assert recover.position == lost[1].timestamp
     assert buffer.statistics.lost == 1
     assert buffer.statistics.concealed_ms == {"network": 20, "jitter": 0, "device": 0}
-    buffer.recovered(recover.position, recover.ticks)
+    buffer.holes.recovered(recover.position, recover.ticks)
     assert buffer.statistics.fec_recovered == 1
     assert buffer.statistics.concealed_ms["network"] == 0
 
@@ -114,7 +116,7 @@ def test_a_packet_that_comes_after_its_place_was_concealed_was_jitter() -> None:
     at, packet = came.pop(50)
     came.append((at + 400 * MS, packet))
     came.sort(key=lambda pair: pair[0])
-    pieces, buffer = pull(came)
+    pieces, buffer = pull(came, TALK)
     assert 50 not in numbers(pieces)
     assert buffer.statistics.concealed_ms == {"network": 0, "jitter": 20, "device": 0}
     assert (buffer.statistics.late, buffer.statistics.lost) == (1, 0)

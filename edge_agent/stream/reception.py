@@ -1,0 +1,292 @@
+"""From the wire to frames for the card, pure: decrypt, parse, buffer, decode, conceal, keep in time.
+
+`put` takes what the network brings, `get` gives what the card wants; neither ever raises on anything that came
+from outside. What is short of or beyond its delay is mended where nobody hears it: in a pause of the sender, in
+a quiet piece of what was decoded, and only when there was none for long by one pitch period at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_agent.errors import PacketRefused
+from edge_agent.playout.rate import Rate
+from edge_agent.playout.steering import Steering
+from edge_agent.stream import decoder, red, rtcp, rtp
+from edge_agent.stream.concealment import Ladder
+from edge_agent.stream.edits import quiet, splice
+from edge_agent.stream.jitter_buffer import JitterBuffer
+from edge_agent.stream.modes import BufferSettings, Mode
+from edge_agent.stream.pieces import Conceal, MediaPacket, Pause, Play, Recover, Restart, Wait
+from edge_agent.stream.statistics import Statistics
+
+if TYPE_CHECKING:
+    from edge_agent.stream.srtp import Srtp
+    from hal.ports import Frames
+
+NS = 1_000_000_000
+RATE_HZ = 48_000
+_SILENT_PACKET_BYTES = 2
+_EDIT_NS = 25_000_000
+"""From here a quiet piece is left out or said twice."""
+_SPLICE_NS = 60_000_000
+_SPLICE_AFTER_S = 3.0
+"""So far off, and so long without a quiet piece: then by pitch periods."""
+_FIRM_KP, _FIRM_KI = 0.5, 0.06
+"""In a group the error is known, not guessed from a noisy network: what two cards differ by is mended within seconds."""
+_PIECES_MAX = 64
+"""In one `get`: more would be a stream of nothing but restarts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceptionSettings:
+    """What is expected of a session's packets, and how they are to sound."""
+
+    codec: str = "opus"
+    clock_hz: int = 48_000
+    payload_types: frozenset[int] = frozenset()
+    """Of the codec; () = every one that is not redundancy."""
+    red_types: frozenset[int] = frozenset()
+    buffer: BufferSettings = field(default_factory=BufferSettings)
+    group_delay_ms: float = 0.0
+    """In a group: from being taken at the sender to sounding here."""
+    trim_ms: float = 0.0
+    """This node's own: later, for one that stands nearer to the listeners."""
+    library: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What the last `get` came to."""
+
+    real: bool
+    """Something of the programme was in it."""
+    waiting: bool
+    """Nothing was due: warming up, or nothing left."""
+
+
+class Reception:
+    """One session's way in. Belongs to one thread."""
+
+    def __init__(self, settings: ReceptionSettings, *, srtp: Srtp | None = None) -> None:
+        self.settings = settings
+        self.statistics = Statistics()
+        self.buffer = JitterBuffer(settings.buffer, self.statistics)
+        self._srtp = srtp
+        self._decoder = decoder.make(settings.codec, settings.clock_hz, settings.library)
+        self._ladder = Ladder(
+            lambda: decoder.make(settings.codec, settings.clock_hz, settings.library),
+            clock_hz=settings.clock_hz,
+            statistics=self.statistics,
+        )
+        self._rate = Rate()
+        firm = settings.buffer.mode is Mode.GROUP
+        self._steering = Steering(kp_per_s=_FIRM_KP, ki_per_s2=_FIRM_KI) if firm else Steering()
+        self._out: deque[Frames] = deque()
+        self._queued = 0
+        self._level = 0.0
+        self._since_quiet_s = 0.0
+        self._blend: Frames | None = None
+        self.ended = False
+        """The sender has said goodbye."""
+        self.heard = Heard(real=False, waiting=True)
+        self.sync_error_ns: int | None = None
+        """In a group: how late the next frame sounds, by what the card says."""
+        self._report: rtcp.SenderReport | None = None
+        self._report_at_ns = 0
+
+    # ------------------------------------------------------------ the network's side
+
+    def put(self, blob: bytes, arrival_ns: int) -> bool:
+        """One datagram as it came. Whether it was the session's."""
+        try:
+            is_report = rtcp.is_rtcp(blob)
+            if self._srtp is not None:
+                blob = self._srtp.unprotect(blob, rtcp=is_report)
+            if is_report:
+                return self._take_reports(blob, arrival_ns)
+            packet = self._media(rtp.parse(blob))
+        except PacketRefused as refusal:
+            self.statistics.refused[refusal.code] += 1
+            return False
+        strays = self.statistics.stray
+        self.buffer.put(packet, arrival_ns)
+        if strays == self.statistics.stray:
+            self.ended = False
+            return True
+        return False
+
+    def _media(self, packet: rtp.RtpPacket) -> MediaPacket:
+        copies: tuple[tuple[int, bytes, int], ...] = ()
+        payload, kind = packet.payload, packet.payload_type
+        if kind in self.settings.red_types:
+            *older, newest = red.split(payload)
+            payload, kind = newest.payload, newest.payload_type
+            if kind in self.settings.red_types:
+                raise PacketRefused("red_nested", "Redundancy inside redundancy is not taken.")
+            copies = tuple(
+                (copy.offset, copy.payload, self._decoder.ticks_of(copy.payload))
+                for copy in older
+                if copy.payload_type == kind
+            )
+        if self.settings.payload_types and kind not in self.settings.payload_types:
+            raise PacketRefused("payload_type", f"Payload type {kind} is not this session's.")
+        return MediaPacket(
+            sequence=packet.sequence,
+            timestamp=packet.timestamp,
+            ssrc=packet.ssrc,
+            payload=payload,
+            ticks=self._decoder.ticks_of(payload),
+            silent=self.settings.codec == "opus" and len(payload) <= _SILENT_PACKET_BYTES,
+            copies=copies,
+        )
+
+    def _take_reports(self, blob: bytes, arrival_ns: int) -> bool:
+        ours = False
+        for report in rtcp.parse(blob):
+            match report:
+                case rtcp.SenderReport() if self.buffer.ssrc in {None, report.ssrc}:
+                    self._report, self._report_at_ns, ours = report, arrival_ns, True
+                case rtcp.Goodbye() if self.buffer.ssrc in report.ssrcs:
+                    self.ended = ours = True
+                case _:
+                    pass
+        return ours
+
+    def receiver_report(self, ssrc: int, now_ns: int) -> bytes:
+        """What we tell the sender."""
+        heard = None if self._report is None else (self._report, self._report_at_ns)
+        theirs, feedback = self.buffer.ssrc, self.buffer.feedback
+        block = theirs is not None and feedback.block(
+            ssrc=theirs, highest=self.buffer.highest, counts=self.statistics, heard=heard, now_ns=now_ns
+        )
+        blob = rtcp.build(
+            (
+                rtcp.ReceiverReport(ssrc=ssrc, blocks=(block,) if block else ()),
+                rtcp.Description(ssrc=ssrc, cname="village-node"),
+            )
+        )
+        return blob if self._srtp is None else self._srtp.protect(blob, rtcp=True)
+
+    # ------------------------------------------------------------ the card's side
+
+    def get(self, frames: int, playout_ns: int, wall_offset_ns: int | None = None) -> Frames:
+        """Exactly so many frames, of which the first sounds at `playout_ns`; silence where nothing is to be heard.
+
+        `wall_offset_ns` is wall time less CLOCK_BOOTTIME where it is known: a group is silent without it.
+        """
+        if self.settings.buffer.mode is Mode.GROUP:
+            self._pin(wall_offset_ns)
+        real = waiting = False
+        pieces = 0
+        while self._queued < frames:
+            at_ns = playout_ns + round((self._queued + self._rate.delay_frames) * NS / RATE_HZ)
+            piece = self.buffer.next(at_ns)
+            pieces += 1
+            made, found = self._ladder.render(piece)
+            if found and isinstance(piece, Recover):
+                self.buffer.holes.recovered(piece.position, piece.ticks)
+            real = real or isinstance(piece, Play)
+            waiting = isinstance(piece, Wait)
+            if isinstance(piece, Restart):
+                if pieces > _PIECES_MAX:
+                    break
+                continue
+            if isinstance(piece, Play):
+                made = self._mended(made, at_ns)
+            frozen = isinstance(piece, Wait | Conceal | Pause)
+            ratio = self._ratio(at_ns, made.size / RATE_HZ, frozen=frozen)
+            out = self._rate.process(made, ratio)
+            if out.size:
+                self._out.append(out)
+                self._queued += out.size
+        self.heard = Heard(real=real, waiting=waiting and not real)
+        return self._take(frames)
+
+    def resume(self) -> None:
+        """After an interruption: what came meanwhile is old; go on with what comes now."""
+        self.buffer.flush()
+        self._out.clear()
+        self._queued = 0
+
+    def report(self) -> dict[str, object]:
+        """The session's figures, for the wire."""
+        found = self.statistics.report()
+        found["target_ms"] = self.buffer.target_ns // 1_000_000
+        found["drift_ppm"] = round(self._steering.ppm, 1)
+        if self.sync_error_ns is not None:
+            found["sync_error_ms"] = round(self.sync_error_ns / 1e6, 2)
+        return found
+
+    # ------------------------------------------------------------ in time
+
+    def _pin(self, wall_offset_ns: int | None) -> None:
+        """In a group the line is the sender's wall clock: T = NTP + delay + trim (AUDIO.md, "Together in time")."""
+        report = self._report
+        if report is None or wall_offset_ns is None or self.buffer.ssrc is None:
+            self.buffer.pin(None)
+            return
+        place_ns = round(self.buffer.position_of(report.timestamp) * NS / self.settings.clock_hz)
+        taken_ns = rtcp.wall_ns(report.ntp) - wall_offset_ns
+        late_ms = self.settings.group_delay_ms + self.settings.trim_ms
+        self.buffer.pin(taken_ns + round(late_ms * 1e6) - place_ns)
+
+    def _late_ns(self, at_ns: int) -> int | None:
+        """How late what comes next sounds, by where it should be."""
+        cursor = self.buffer.cursor
+        due = None if cursor is None else self.buffer.due_ns(cursor)
+        return None if due is None else at_ns - due
+
+    def _ratio(self, at_ns: int, elapsed_s: float, *, frozen: bool) -> float:
+        late_ns = self._late_ns(at_ns + round(elapsed_s * NS))
+        if late_ns is None:
+            return self._steering.ratio
+        if self.settings.buffer.mode is Mode.GROUP and not frozen:
+            self.sync_error_ns = late_ns
+        frozen = frozen or abs(late_ns) > _EDIT_NS
+        return self._steering.step(late_ns, elapsed_s, frozen=frozen)
+
+    def _mended(self, made: Frames, at_ns: int) -> Frames:
+        """A piece left out, said twice, or shorter or longer by a period, where the delay is not what it should be."""
+        self._level, is_quiet = quiet(made, self._level)
+        self._since_quiet_s = 0.0 if is_quiet else self._since_quiet_s + made.size / RATE_HZ
+        late_ns = self._late_ns(at_ns + made.size * NS // RATE_HZ)
+        if late_ns is None or self.settings.buffer.mode is Mode.GROUP or abs(late_ns) < _EDIT_NS:
+            return self._blended(made)
+        if is_quiet:
+            made = self._blended(made)
+            if late_ns > 0:
+                self._blend = made
+                return made[:0]
+            return np.concatenate((made, made[::-1]))  # backwards, so that there is no seam
+        if self._since_quiet_s > _SPLICE_AFTER_S and abs(late_ns) > _SPLICE_NS:
+            return splice(self._blended(made), longer=late_ns < 0)
+        return self._blended(made)
+
+    def _blended(self, made: Frames) -> Frames:
+        """After a piece that was left out: from its beginning over to this one's."""
+        left_out, self._blend = self._blend, None
+        if left_out is not None and left_out.size == made.size:
+            up = np.linspace(0, 1, made.size, dtype=np.float32)
+            return left_out * (1 - up) + made * up
+        return made
+
+    def _take(self, frames: int) -> Frames:
+        parts: list[Frames] = []
+        left = frames
+        while left and self._out:
+            head = self._out[0]
+            if head.size <= left:
+                parts.append(self._out.popleft())
+            else:
+                parts.append(head[:left])
+                self._out[0] = head[left:]
+            left -= parts[-1].size
+        self._queued -= frames - left
+        if left:
+            parts.append(np.zeros(left, np.float32))
+        return np.concatenate(parts)
