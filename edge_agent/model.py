@@ -26,6 +26,8 @@ RING_FRAMES = 28_800
 
 NS = 1_000_000_000
 """Nanoseconds in a second."""
+MS = NS // 1_000
+"""Nanoseconds in a millisecond."""
 
 LOCAL_TIME = timezone(timedelta(hours=7), "UTC+7")
 """Vietnam's time, which has no daylight saving: quiet hours, days and an authority's hours are meant in it."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_agent.model import RATE_HZ, Precedence
 from edge_agent.playout import loudness
+from edge_agent.playout.gain import rise
 from edge_agent.playout.source import Stored
 from edge_agent.playout.sources import open_media
 
@@ -90,10 +91,9 @@ def announcement(
     levels: LevelSettings,
     times: int,
     gap_s: float,
-    tone: bool = True,
 ) -> Medley:
     """The whole: (tone, breath, parts) so many times, with gaps."""
-    once: list[Part] = [Sound(attention(precedence, levels))] if tone else []
+    once: list[Part] = [Sound(attention(precedence, levels))]
     for index, part in enumerate(parts):
         once += [silence(PAUSE_S if index else BREATH_S), part]
     whole: list[Part] = [*once]
@@ -175,7 +175,6 @@ def _note(hz: float, seconds: float, peak: float) -> Frames:
     count = round(seconds * RATE_HZ)
     note = peak * np.sin(2 * np.pi * hz * np.arange(count) / RATE_HZ)
     edge = round(_EDGE_S * RATE_HZ)
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(edge) + 0.5) / edge)
-    note[:edge] *= rise
-    note[-edge:] *= rise[::-1]
+    note[:edge] *= rise(edge)
+    note[-edge:] *= rise(edge)[::-1]
     return note.astype(np.float32)

@@ -52,7 +52,15 @@ def _interpolators() -> list[npt.NDArray[np.float32]]:
 _KERNELS = _interpolators()
 _REACH = 1 / max(float(np.sum(np.abs(kernel))) for kernel in _KERNELS)
 """What is below this part of the ceiling has no interpolated peak above it (here -8.1 dB)."""
-RISE: Frames = (0.5 - 0.5 * np.cos(np.pi * (np.arange(RAMP_FRAMES) + 0.5) / RAMP_FRAMES)).astype(np.float32)
+
+
+def rise(count: int) -> Frames:
+    """Half a raised cosine over so many frames, 0 to 1: the edge at a start; backwards, at an end."""
+    ramp: Frames = (0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)).astype(np.float32)
+    return ramp
+
+
+RISE = rise(RAMP_FRAMES)
 """The edge at a start; backwards, at an end."""
 
 

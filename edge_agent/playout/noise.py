@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.model import RATE_HZ
+from edge_agent.playout.loud import CELL_FRAMES
 
 if TYPE_CHECKING:
     from hal.ports import Frames
 
-CELL_FRAMES = RATE_HZ // 10
 LAST_CELLS = 8
 """So many of the latest ten cells (of 100 ms) must be at fault."""
 OF_CELLS = 10

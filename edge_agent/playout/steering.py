@@ -6,7 +6,8 @@ purpose: nobody hears 300 ppm, and the error it is given has the network's noise
 
 from __future__ import annotations
 
-NS = 1_000_000_000
+from edge_agent.model import NS
+
 KP_PER_S = 0.02
 KI_PER_S2 = 5e-5
 RATIO_MAX = 300e-6

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.errors import PacketRefused
+from edge_agent.model import RATE_HZ
+from edge_agent.playout.gain import RAMP_FRAMES, RISE, rise
 from edge_agent.stream.decoder import Decoder
 from edge_agent.stream.pieces import Conceal, Pause, Piece, Play, Recover, Restart, Wait
 
@@ -20,20 +22,11 @@ if TYPE_CHECKING:
     from edge_agent.stream.statistics import Statistics
     from hal.ports import Frames
 
-RATE_HZ = 48_000
 MADE_UP_FRAMES = RATE_HZ // 10
 FADE_FRAMES = RATE_HZ // 10
-EDGE_FRAMES = RATE_HZ * 5 // 1_000
 SEAM_FRAMES = RATE_HZ // 100
 
 
-def rise(count: int) -> Frames:
-    """Half a raised cosine, 0 to 1."""
-    ramp: Frames = (0.5 - 0.5 * np.cos(np.pi * (np.arange(count) + 0.5) / count)).astype(np.float32)
-    return ramp
-
-
-_RISE = rise(EDGE_FRAMES)
 _SEAM = rise(SEAM_FRAMES)
 _FALL = rise(FADE_FRAMES)[::-1]
 
@@ -55,40 +48,38 @@ class Ladder:
         """The last frames were silence, or so faded that they are."""
         return self._made_up >= MADE_UP_FRAMES + FADE_FRAMES
 
+    def ticks_of(self, payload: bytes) -> int:
+        """How long a payload lasts, in ticks of its clock. Raises PacketRefused."""
+        return self._decoder.ticks_of(payload)
+
     def render(self, piece: Piece) -> tuple[Frames, bool]:
-        """The piece as frames at 48 kHz, and whether an in-band copy was found. `Restart` has none."""
+        """The piece as frames at 48 kHz, and whether they are the sender's and not made up. `Restart` has none."""
         match piece:
             case Play():
-                return self._real(lambda: (self._decoder.decode(piece.payload), True), piece.ticks), False
+                return self._decoded(lambda: (self._decoder.decode(piece.payload), True), piece.ticks)
             case Recover():
-                found = False
-
-                def recover() -> tuple[Frames, bool]:
-                    nonlocal found
-                    frames, found = self._decoder.recover(piece.following, self._frames(piece.ticks))
-                    return frames, found
-
-                return self._real(recover, piece.ticks), found
+                missing = self._frames(piece.ticks)
+                return self._decoded(lambda: self._decoder.recover(piece.following, missing), piece.ticks)
             case Restart():
                 self._restart()
                 return np.zeros(0, np.float32), False
             case Conceal() | Pause() | Wait():
                 return self._missing(self._frames(piece.ticks)), False
 
-    def _real(self, decode: Callable[[], tuple[Frames, bool]], ticks: int) -> Frames:
+    def _decoded(self, decode: Callable[[], tuple[Frames, bool]], ticks: int) -> tuple[Frames, bool]:
         try:
             frames, real = decode()
         except PacketRefused as refusal:
             self._statistics.refused[refusal.code] += 1
-            return self._missing(self._frames(ticks))
-        if not real:
-            return self._shaped(frames.copy())
+            return self._missing(self._frames(ticks)), False
         frames = frames.copy()
+        if not real:
+            return self._shaped(frames), False
         if self._made_up > MADE_UP_FRAMES:
-            edge = min(EDGE_FRAMES, frames.size)
-            frames[:edge] *= _RISE[:edge]
+            edge = min(RAMP_FRAMES, frames.size)
+            frames[:edge] *= RISE[:edge]
         self._made_up = 0
-        return self._joined(frames)
+        return self._joined(frames), True
 
     def _missing(self, count: int) -> Frames:
         if self.silent:

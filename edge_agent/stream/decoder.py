@@ -8,6 +8,7 @@ import numpy as np
 import soxr
 
 from edge_agent.errors import PacketRefused
+from edge_agent.model import RATE_HZ
 from edge_agent.stream import opus
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from hal.ports import Frames
 
-RATE_HZ = 48_000
 CODECS = ("opus", "pcmu", "pcma", "l16")
 _HISTORY_S = 0.06
 _PERIOD_S = (0.0025, 0.015)

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-NS = 1_000_000_000
-MS = 1_000_000
+from edge_agent.model import MS, NS
 
 
 class WindowedExtreme:

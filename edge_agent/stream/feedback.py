@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from edge_agent.model import NS
 from edge_agent.stream.rtcp import ReportBlock, SenderReport
 from edge_agent.stream.statistics import Statistics
-
-NS = 1_000_000_000
 
 
 class Feedback:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 
+from edge_agent.model import MS, NS
 from edge_agent.stream.delay import Target, WindowedExtreme
 from edge_agent.stream.feedback import Feedback
 from edge_agent.stream.holes import Holes
@@ -33,10 +34,9 @@ from edge_agent.stream.pieces import (
     Slot,
     Wait,
 )
-from edge_agent.stream.statistics import MS, Statistics
+from edge_agent.stream.statistics import Statistics
 from edge_agent.stream.unwrap import Unwrap, difference
 
-NS = 1_000_000_000
 _BASE_WINDOW_NS = 10 * NS
 _DROPOUT_MAX = 3_000
 _MISORDER_MAX = 500
@@ -429,7 +429,7 @@ class JitterBuffer:
         """The line stands still; whose fault it was shows when it goes on."""
         self.holes.held_ticks += ticks
         if self.holes.held_ticks * 1_000 <= self.settings.hold_ms * self.settings.clock_hz:
-            return Conceal(cursor, ticks, held=True)
+            return Conceal(cursor, ticks)
         return Wait(ticks)
 
     def _hole(self, cursor: int, following: int, playout_ns: int) -> Piece:

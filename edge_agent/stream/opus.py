@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_agent.errors import AgentError, PacketRefused
+from edge_agent.model import RATE_HZ
 
 if TYPE_CHECKING:
     from hal.ports import Frames
 
-RATE_HZ = 48_000
 FRAMES_MAX = 5_760
 """120 ms, the longest packet (RFC 6716, section 3.2.5)."""
 PACKET_BYTES_MAX = 1_275 * 3

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge_agent.model import RATE_HZ
 from edge_agent.stream import red, rtcp, rtp
 from edge_agent.stream.opus import OpusEncoder
 from edge_agent.stream.red import Block
@@ -19,7 +20,6 @@ from edge_agent.stream.rtp import RtpPacket
 if TYPE_CHECKING:
     from hal.ports import Frames
 
-RATE_HZ = 48_000
 FRAMES = RATE_HZ // 50
 """20 ms a packet."""
 

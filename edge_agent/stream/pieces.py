@@ -52,11 +52,10 @@ class Recover:
 
 @dataclass(frozen=True, slots=True)
 class Conceal:
-    """Missing: hide it. `held`: nothing is there to go on with, and the line waits."""
+    """Missing: hide it."""
 
     position: int
     ticks: int
-    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.errors import PacketRefused
+from edge_agent.model import NS, RATE_HZ
 from edge_agent.playout.rate import Rate
 from edge_agent.playout.steering import Steering
 from edge_agent.stream import decoder, red, rtcp, rtp
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from edge_agent.stream.srtp import Srtp
     from hal.ports import Frames
 
-NS = 1_000_000_000
-RATE_HZ = 48_000
 _SILENT_PACKET_BYTES = 2
 _EDIT_NS = 25_000_000
 """From here a quiet piece is left out or said twice."""
@@ -77,7 +76,6 @@ class Reception:
         self.statistics = Statistics()
         self.buffer = JitterBuffer(settings.buffer, self.statistics)
         self._srtp = srtp
-        self._decoder = decoder.make(settings.codec, settings.clock_hz, settings.library)
         self._ladder = Ladder(
             lambda: decoder.make(settings.codec, settings.clock_hz, settings.library),
             clock_hz=settings.clock_hz,
@@ -129,7 +127,7 @@ class Reception:
             if kind in self.settings.red_types:
                 raise PacketRefused("red_nested", "Redundancy inside redundancy is not taken.")
             copies = tuple(
-                (copy.offset, copy.payload, self._decoder.ticks_of(copy.payload))
+                (copy.offset, copy.payload, self._ladder.ticks_of(copy.payload))
                 for copy in older
                 if copy.payload_type == kind
             )
@@ -140,7 +138,7 @@ class Reception:
             timestamp=packet.timestamp,
             ssrc=packet.ssrc,
             payload=payload,
-            ticks=self._decoder.ticks_of(payload),
+            ticks=self._ladder.ticks_of(payload),
             silent=self.settings.codec == "opus" and len(payload) <= _SILENT_PACKET_BYTES,
             copies=copies,
         )
@@ -187,8 +185,8 @@ class Reception:
             at_ns = playout_ns + round((self._queued + self._rate.delay_frames) * NS / RATE_HZ)
             piece = self.buffer.next(at_ns)
             pieces += 1
-            made, found = self._ladder.render(piece)
-            if found and isinstance(piece, Recover):
+            made, theirs = self._ladder.render(piece)
+            if theirs and isinstance(piece, Recover):
                 self.buffer.holes.recovered(piece.position, piece.ticks)
             real = real or isinstance(piece, Play)
             waiting = isinstance(piece, Wait)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_agent.errors import PacketRefused
+from edge_agent.model import NS
 
 SENDER_REPORT = 200
 RECEIVER_REPORT = 201
@@ -19,7 +20,6 @@ DESCRIPTION = 202
 GOODBYE = 203
 NTP_EPOCH_S = 2_208_988_800
 """Seconds from 1900, where NTP begins, to 1970."""
-NS = 1_000_000_000
 _BLOCK_BYTES = 24
 _PACKETS_MAX = 16
 _REASON_BYTES_MAX = 255

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-MS = 1_000_000
+from edge_agent.model import MS
+
 GAP_MS = 60
 """From here a hole is heard as one (AUDIO.md, item 8)."""
 OUTAGE_MS = 2_000

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.errors import PacketRefused
+from edge_agent.model import NS
 from edge_agent.stream import red, rtcp, rtp
 from edge_agent.stream.red import Block
 from edge_agent.stream.rtp import RtpPacket
@@ -20,7 +21,7 @@ REPORTS = rtcp.build(
     (
         rtcp.SenderReport(
             ssrc=7,
-            ntp=rtcp.ntp_of(1_790_000_000 * rtcp.NS),
+            ntp=rtcp.ntp_of(1_790_000_000 * NS),
             timestamp=960,
             packets=50,
             octets=4_000,
@@ -127,7 +128,7 @@ def test_hostile_redundancy_is_refused() -> None:
 def test_reports_are_read_again() -> None:
     sender, name, goodbye = rtcp.parse(REPORTS)
     assert isinstance(sender, rtcp.SenderReport)
-    assert abs(rtcp.wall_ns(sender.ntp) - 1_790_000_000 * rtcp.NS) < 2
+    assert abs(rtcp.wall_ns(sender.ntp) - 1_790_000_000 * NS) < 2
     assert sender.blocks[0].lost == -3
     assert name == rtcp.Description(ssrc=7, cname="studio@district")
     assert goodbye == rtcp.Goodbye(ssrcs=(7, 8))
@@ -137,7 +138,7 @@ def test_reports_are_read_again() -> None:
 
 def test_the_second_era_of_ntp_is_understood() -> None:
     """From 7 February 2036 the 32 bits of seconds begin again at 0."""
-    late = 2_200_000_000 * rtcp.NS
+    late = 2_200_000_000 * NS
     assert abs(rtcp.wall_ns(rtcp.ntp_of(late)) - late) < 2
 
 
