@@ -35,7 +35,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     kept, ticket    small facts over restarts; a request's way through an outlet
     model, errors   frozen values all rooms share; the error tree
 
-    hal/            ports (hardware time sound lines network webcast storage box) errors inflow mono
+    hal/            ports (hardware time sound lines network storage box) errors inflow mono
     hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls web control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram broker topic_filter link sound speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge

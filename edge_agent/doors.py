@@ -46,8 +46,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
         disk = DirectoryDisk(state)
         supervisor = SystemdSupervisor()
         stack.callback(supervisor.close)
-        agent = f"village-node/{__version__}"
-        web = UrllibWeb(agent, slots=2 * settings.cache.downloads_max)
+        web = UrllibWeb(f"village-node/{__version__}", slots=2 * settings.cache.downloads_max)
         stack.callback(web.close)
         recorder = _recorder(settings, clock)
         if recorder is not None:

@@ -16,7 +16,6 @@
     |   `-- BrokerLost (also ConnectionError) the session ended under us
     |-- WebError
     |   |-- WebUnreachable (also ConnectionError)     name, TCP or TLS failed
-    |   |-- WebRefused                        a stream's server answered with a status >= 400; has `.status`
     |   |-- WebTimeout (also TimeoutError)    the server went silent or drips too slowly
     |   `-- WebBroken (also ConnectionError)  the body ended early or the reply was malformed
     |-- DiskError (also OSError)
@@ -100,18 +99,6 @@ class WebError(HalError):
 
 class WebUnreachable(WebError, ConnectionError):
     """Name resolution, TCP or TLS failed."""
-
-
-class WebRefused(WebError):
-    """The server of a stream answered, but not with the stream.
-
-    Attributes:
-        status: the HTTP status, 400 to 599.
-    """
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class WebTimeout(WebError, TimeoutError):

@@ -1,6 +1,6 @@
 """Changes the rate of a stream of frames by some ppm without a seam (soxr, variable rate).
 
-Facts about soxr's variable rate that this leans on (1.1.0, measured; a test holds it to them): it keeps back 240 frames
+Facts about soxr's variable rate that this leans on (1.1.0, measured): it keeps back 240 frames
 whatever the pieces it is given, within one frame; its first frame out lies 1.7 frames before the first one in; its own
 `delay()` says 100, which is something else.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import soxr
 
 from edge_agent.model import RATE_HZ
@@ -46,10 +45,4 @@ class Rate:
             self._soxr.set_io_ratio(ratio, 1.0, _SLEW_FRAMES)
         self._held = min(_KEPT_BACK, self._held + frames.size)
         out: Frames = self._soxr.resample_chunk(frames)
-        return out
-
-    def finish(self) -> Frames:
-        """What was kept back; nothing can be processed after it."""
-        self._held = 0
-        out: Frames = self._soxr.resample_chunk(np.zeros(0, np.float32), last=True)
         return out

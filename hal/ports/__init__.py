@@ -28,7 +28,6 @@ from hal.ports.network import (
 from hal.ports.sound import SoundCard, SoundStatus, SoundStream, Speech
 from hal.ports.storage import Database, Disk, StagedFile
 from hal.ports.time import Clock
-from hal.ports.webcast import Webcast, Webcasts, WebcastTarget
 
 if TYPE_CHECKING:
     from hal.ports.sound import Frames as Frames
@@ -65,7 +64,4 @@ __all__ = [
     "StagedFile",
     "Supervisor",
     "Web",
-    "Webcast",
-    "WebcastTarget",
-    "Webcasts",
 ]
