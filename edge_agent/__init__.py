@@ -15,16 +15,17 @@ imports run in the same direction, top to bottom, and results return as the valu
     config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good
     catalogue       what is said to people, Vietnamese and English; its second sheet: sentences
 
-    command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages ledger scribe
+    command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages audible ledger scribe
                                             tally execution inbox settings; alerts: cap area assessment bulletins stored
                                             alert_desk alert_settings
     sense/          INLET: the box itself   monitor light conditions settings
     local/          INLET: the technician   console requests settings
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
-    stream/         live sound, not yet    rtp rtcp red srtp unwrap delay modes pieces jitter_buffer (TANK) holes feedback statistics opus decoder
-                    asked by any order      concealment edits reception packetiser
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources steering rate loudness readiness announcement
+    programmes      makes the source of what asks for the loudspeaker: a recording, words, live sound
+    stream/         live sound              sessions chain stage rtp_stage pull settings; rtp rtcp red srtp unwrap delay modes pieces
+                                            jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources appointment steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
@@ -36,8 +37,8 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports (hardware time sound lines network storage box) errors inflow mono
-    hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls web control supervisor memory
-    hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram broker topic_filter link sound speech heard gpio
+    hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls web webcast webcast_tls control supervisor memory
+    hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->

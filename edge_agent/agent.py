@@ -17,7 +17,7 @@ from edge_agent.board.presenter import Presenter
 from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.store import Store
-from edge_agent.clocktrust import ClockTrust
+from edge_agent.clocktrust import ClockTrust, WallTime
 from edge_agent.command import bulletins, envelope, keyring, ledger, replay
 from edge_agent.command.alert_desk import AlertDesk
 from edge_agent.command.inbox import Inbox
@@ -36,12 +36,14 @@ from edge_agent.playout.channel import Channel
 from edge_agent.playout.guard import Guard
 from edge_agent.playout.readiness import Readiness
 from edge_agent.playout.silent import SilentChannel
+from edge_agent.programmes import Programmes
 from edge_agent.report import asrun, outbox, status
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.status import Alerts, Caps, Status
 from edge_agent.router import Router
 from edge_agent.sense.conditions import Conditions
 from edge_agent.sense.monitor import Monitor
+from edge_agent.stream.sessions import Sessions
 from hal.errors import DatabaseError, DiskError, LineError
 from hal.ports import Database, Hardware, Supervisor
 
@@ -66,6 +68,9 @@ SCHEMAS: Final = (
 NO_STATE: Final = 3
 """Exit code: the state directory or its database cannot be used."""
 
+
+_LEAD_S: Final = 1.5
+"""Beside the amplifier's own time: for the order's step to be stored, and the sound device to be opened."""
 
 Lives = list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]]
 
@@ -145,13 +150,19 @@ async def build(
     shelf = Outbox(database=database, clock=clock, settings=settings.report)
     alerts = Alerts(database=database, outbox=shelf, clock=clock, root=root, node=node)
     await alerts.open()
+    readiness = Readiness(store=store, fetcher=fetcher, levels=settings.level, speech=hardware.speech)
+    wall = WallTime(trust, clock)
+    sessions = Sessions(
+        settings=settings.live, clock=clock, wall=wall, datagrams=hardware.datagrams, webcasts=hardware.webcasts,
+        readiness=readiness, alerts=alerts, rng=rng,
+    )  # fmt: skip
     guard = Guard(settings=settings.governor, clock=clock, trust=trust, database=database)
     await guard.open()
     reporting = Status(
         clock=clock, trust=trust, disk=hardware.disk, outbox=shelf, alerts=alerts, settings=settings.report,
-        root=root, node=node, caps=_caps(settings, hardware), muting=guard,
+        root=root, node=node, caps=_caps(settings, hardware), muting=guard, live=sessions,
     )  # fmt: skip
-    lives: Lives = [("clocktrust", trust.life), ("guard", guard.life)]
+    lives: Lives = [("clocktrust", trust.life), ("guard", guard.life), ("live sessions", sessions.life)]
     channel, its_lives = await _loudspeaker(settings, hardware, guard, alerts)
     lives += its_lives
     presenter = None
@@ -159,8 +170,9 @@ async def build(
         presenter = Presenter(settings=settings.board, clock=clock, serial=hardware.board, database=database)
         lives.append(("presenter", presenter.life))
     router = Router(
-        clock=clock, database=database, channel=channel, guard=guard, levels=settings.level, store=store,
-        fetcher=fetcher, presenter=presenter, speech=hardware.speech, facts={"agent": __version__, "node": node},
+        clock=clock, database=database, channel=channel, guard=guard, readiness=readiness, presenter=presenter,
+        programmes=Programmes(readiness=readiness, sessions=sessions, wall=wall),
+        lead_s=settings.amplifier.ready_s + _LEAD_S, facts={"agent": __version__, "node": node},
     )  # fmt: skip
     await router.open()
     conditions = Conditions(
@@ -177,7 +189,7 @@ async def build(
     )
     messages = StoredMessages(
         messages=settings.alerts.messages,
-        readiness=Readiness(store=store, fetcher=fetcher, levels=settings.level),
+        readiness=readiness,
         alerts=alerts,
     )
     lives.append(("stored messages", messages.life))
@@ -188,7 +200,7 @@ async def build(
     )  # fmt: skip
     console = Console(
         door=hardware.control, clock=clock, trust=trust, router=router, channel=channel, guard=guard,
-        outbox=shelf, alerts=alerts, node=node, agent=__version__,
+        outbox=shelf, alerts=alerts, node=node, agent=__version__, live=sessions,
     )  # fmt: skip
     lives.append(("console", console.life))
     return Rooms(

@@ -231,3 +231,56 @@ class ClockTrust:
 def deadline_ns(now_ns: int, left_s: float) -> int:
     """The last CLOCK_BOOTTIME instant at which an order may begin, bounded to 400 days ahead."""
     return now_ns + round(min(left_s, 400 * 86400) * NS)
+
+
+class WallTime:
+    """Wall time for what must sound at an instant: its distance from CLOCK_BOOTTIME, while the clock is trusted."""
+
+    def __init__(self, trust: ClockTrust, clock: Clock) -> None:
+        self._trust = trust
+        self._clock = clock
+        self._trusted = False
+        self._asked_ns: int | None = None
+
+    def offset_ns(self) -> int | None:
+        """Wall time (ns since 1970) less CLOCK_BOOTTIME, within some us; None while nobody vouches for the clock.
+
+        Whether somebody does is asked once a second.
+        """
+        now_ns = self._clock.monotonic_ns()
+        if self._asked_ns is None or now_ns - self._asked_ns >= NS:
+            self._trusted, self._asked_ns = self._trust.look().quality.trusted, now_ns
+        return self._measured_ns() if self._trusted else None
+
+    def now_ns(self) -> int:
+        """CLOCK_BOOTTIME."""
+        return self._clock.monotonic_ns()
+
+    def error_ns(self) -> int | None:
+        """The bound of its error that the system gives; None where it gives none."""
+        return self._clock.wall_error_ns()
+
+    def _measured_ns(self) -> int:
+        """Both clocks at once: the tightest of some readings, for the process may be put aside between two."""
+        best: tuple[int, int] | None = None
+        for _ in range(_READINGS):
+            before_ns = self._clock.monotonic_ns()
+            now_ns = wall_ns(self._clock.utc_now())
+            apart_ns = self._clock.monotonic_ns() - before_ns
+            if best is None or apart_ns < best[0]:
+                best = (apart_ns, now_ns - before_ns - apart_ns // 2)
+            if apart_ns < _TIGHT_NS:
+                break
+        assert best is not None
+        return best[1]
+
+
+def wall_ns(moment: datetime) -> int:
+    """A date as ns since 1970."""
+    span = moment - _EPOCH
+    return (span.days * 86_400 + span.seconds) * NS + span.microseconds * 1_000
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_READINGS = 5
+_TIGHT_NS = 20_000

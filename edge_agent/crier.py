@@ -40,7 +40,7 @@ from edge_agent.model import (
 from edge_agent.playout.readiness import Readiness, library
 from edge_agent.ticket import Cut, Errand, Ticket
 from hal.errors import DatabaseError, DiskError, SpeechError
-from hal.ports import Clock, Speech
+from hal.ports import Clock
 
 if TYPE_CHECKING:
     from edge_agent.playout.announcement import Part
@@ -120,13 +120,11 @@ class Crier:
         channel: Loudspeaker,
         presenter: Boards | None,
         readiness: Readiness,
-        speech: Speech | None,
     ) -> None:
         self._clock = clock
         self._channel = channel
         self._presenter = presenter
         self._readiness = readiness
-        self._speech = speech
         self._cries: dict[OrderId, _Cry] = {}
 
     # ------------------------------------------------------------ asked from above
@@ -302,33 +300,22 @@ class Crier:
         parts: list[Part] = []
         for voice in intent.voices:
             try:
-                parts.append(await self._spoken(voice.text, voice.language))
+                parts.append(await self._readiness.spoken(voice))
             except (SpeechError, MediaRefused) as error:
                 why = str(error)
                 logger.warning("A part of an alert cannot be spoken. id=%s why=%s", intent.id, why)
         return _Words(parts, digest, why)
 
     async def _recording(self, intent: Warn, digest: Digest) -> Part:
-        announcement = await library("announcement")
-        store, urgent = self._readiness.store, intent.precedence is Precedence.EMERGENCY
-        asset = await store.find(digest)
+        urgent = intent.precedence is Precedence.EMERGENCY
+        asset = await self._readiness.store.find(digest)
         try:
             async with asyncio.timeout(FETCH_S if asset is None else None):
-                gain_db = await self._readiness.gain_db(digest, intent.url, urgent=urgent, asset=asset)
+                return await self._readiness.recording(digest, intent.url, urgent=urgent, asset=asset)
         except TimeoutError:
             raise MediaRefused(
                 ReasonCode.TIMEOUT, f"The recording was not here and did not come within {FETCH_S:.0f} s."
             ) from None
-        part: Part = announcement.Media(lambda: store.open_read(digest), gain_db)
-        return part
-
-    async def _spoken(self, text: str, language: str) -> Part:
-        if self._speech is None:
-            raise MediaRefused(ReasonCode.NO_MEDIA, "This node has no voice.")
-        announcement = await library("announcement")
-        wav = await self._speech.speak(text, language)
-        part: Part = await announcement.spoken(wav, self._readiness.levels)
-        return part
 
 
 async def _followed(ticket: Ticket) -> Finished:

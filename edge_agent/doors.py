@@ -37,6 +37,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
     from hal.linux.disk import DirectoryDisk
     from hal.linux.supervisor import SystemdSupervisor
     from hal.linux.web import UrllibWeb
+    from hal.linux.webcast import HttpWebcasts
 
     async with AsyncExitStack() as stack:
         clock = SystemClock(settings.clock.trust_file, always_synced=settings.hardware.clock == "sim")
@@ -62,6 +63,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             broker=_broker(settings),
             web=web,
             datagrams=UdpDatagrams(clock),
+            webcasts=HttpWebcasts(f"village-node/{__version__}"),
             disk=disk,
             database=database,
             supervisor=supervisor,

@@ -6,7 +6,7 @@ Bytes become these at the edge (`command`, `config`); rooms hand only these to o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from enum import IntEnum, StrEnum
 from typing import NewType
 
@@ -146,14 +146,96 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Play(Intent):
-    """Play an asset. `volume` 0-100 for this turn only (None: the node's); `zones` () = all."""
+class Audible(Intent):
+    """What asks for a turn at the loudspeaker. `volume` 0-100 for this turn only (None: the node's); `zones` () = all."""
 
-    media: Digest
-    url: str | None = None
+    media: Digest | None = None
+    """What sounds, where it can be named beforehand."""
     volume: int | None = None
     zones: tuple[str, ...] = ()
     title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Play(Audible):
+    """Play an asset."""
+
+    media: Digest
+    url: str | None = None
+    starts_at: datetime | None = None
+    """Its first frame sounds then, on every node at once; who is late joins in. None: when its turn comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Words to be spoken; `language` is a tag such as vi or en-US."""
+
+    text: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say(Audible):
+    """Speak a text, after a chime."""
+
+    voice: Voice
+    times: int = 1
+    gap_s: float = 1.0
+    starts_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtpOrigin:
+    """Packets that are sent to us: where they come in, from whom, and what is in them."""
+
+    port: int = 0
+    """Where we listen; 0: anywhere, as long as the relay knows it."""
+    group: str | None = None
+    """A multicast group to join."""
+    source: str | None = None
+    """Only what comes from this host counts; None: from whoever is first."""
+    relay: tuple[str, int] | None = None
+    """Host and port that is told every few seconds where we are, and sends from there."""
+    codec: str = "opus"
+    clock_hz: int = 48_000
+    payload_type: int = 96
+    red_type: int | None = 97
+    srtp_key: bytes | None = field(default=None, repr=False)
+    """16 bytes of key, 14 of salt; None: in clear."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebOrigin:
+    """A stream that is fetched; `pin` is the server's certificate, sha256."""
+
+    url: str
+    pin: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standby:
+    """What sounds, in this order, while what is live is lost; after all of it: silence."""
+
+    stream: WebOrigin | None = None
+    media: Digest | None = None
+    url: str | None = None
+    """Where `media` may be fetched."""
+    voice: Voice | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live(Audible):
+    """Let a live stream sound, for so long at most."""
+
+    origin: RtpOrigin | WebOrigin
+    mode: str = "solo"
+    """talk, solo or group (`stream.modes`)."""
+    delay_ms: int | None = None
+    """From being taken to sounding; None: what the network asks for."""
+    max_s: int = 3600
+    lost_s: int = 60
+    """With nothing live and nothing in its place for so long, it ends."""
+    standby: Standby = field(default_factory=Standby)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,14 +276,6 @@ class BoardClear(Intent):
     """Take down notice `target`, or (None) every notice of the order's class and lower."""
 
     target: OrderId | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """Words to be spoken; `language` is a tag such as vi or en-US."""
-
-    text: str
-    language: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +334,8 @@ class AsRun:
     pages: int = 0
     """Board pages shown."""
     proof: int = 0
+    live: dict[str, object] | None = None
+    """Of a live session: what the network did to it, and what sounded in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

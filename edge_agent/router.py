@@ -21,12 +21,15 @@ from edge_agent.errors import MediaRefused, Refused, TextRefused
 from edge_agent.model import (
     NS,
     AsRun,
+    Audible,
     BoardClear,
     BoardShow,
+    Digest,
     Executing,
     Finished,
     Intent,
     Issuer,
+    Live,
     OrderId,
     OrderState,
     Outcome,
@@ -42,14 +45,14 @@ from edge_agent.model import (
     Waiting,
     Warn,
 )
-from edge_agent.playout.readiness import Cellar, Fetching, Readiness, library
+from edge_agent.playout.readiness import Cellar, Readiness
+from edge_agent.programmes import OpenSource, Programmes
 from edge_agent.ticket import Cut, Errand, Ticket
 from hal.errors import DatabaseError, DiskError, DiskFull
-from hal.ports import Clock, Database, Speech
+from hal.ports import Clock, Database
 
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
-    from edge_agent.playout.settings import LevelSettings
     from edge_agent.playout.source import Source
 
 logger = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ OPEN_MAX = 1024
 _AT_ONCE_S = 0.05
 """A turn that comes within this needs no Waiting."""
 _LET_GO_S = 2.0
+_LOOK_AGAIN_S = 10.0
 
 _STOPPED = Reason(ReasonCode.CANCELLED, "A stop covered this order.")
 _SHUTDOWN = Reason(
@@ -86,7 +90,7 @@ _NO_BOARD = Reason(ReasonCode.UNSUPPORTED, "This node has no board; send the not
 class Loudspeaker(Protocol):
     """What this room asks of `playout.channel`."""
 
-    def request(self, intent: Play, open_source: Callable[[], Awaitable[Source]]) -> Ticket:
+    def request(self, intent: Audible, open_source: Callable[[], Awaitable[Source]]) -> Ticket:
         """Ask for a turn. Raises Refused."""
 
     def stop(self, *, target: OrderId | None = None, highest: Precedence = Precedence.EMERGENCY) -> int:
@@ -143,7 +147,7 @@ class Boards(Protocol):
 class _Open(Errand):
     """A request of an outlet, under way."""
 
-    intent: Play | BoardShow | BoardClear
+    intent: Audible | BoardShow | BoardClear
     ticket: Ticket | None = None
 
 
@@ -157,24 +161,23 @@ class Router:
         database: Database,
         channel: Loudspeaker,
         guard: Warden,
-        levels: LevelSettings,
-        store: Cellar,
-        fetcher: Fetching,
+        readiness: Readiness,
+        programmes: Programmes,
         presenter: Boards | None = None,
-        speech: Speech | None = None,
+        lead_s: float = 4.0,
         facts: Mapping[str, object] | None = None,
     ) -> None:
-        """`facts` go into the answer to a ping."""
+        """`lead_s`: so long before its instant an appointed programme asks for its turn, for the amplifier to
+        settle. `facts` go into the answer to a ping."""
         self._clock = clock
         self._database = database
         self._channel = channel
         self._guard = guard
-        self._store = store
-        self._readiness = Readiness(store=store, fetcher=fetcher, levels=levels)
+        self._store: Cellar = readiness.store
+        self._programmes = programmes
         self._presenter = presenter
-        self._crier = Crier(
-            clock=clock, channel=channel, presenter=presenter, readiness=self._readiness, speech=speech
-        )
+        self._lead_s = lead_s
+        self._crier = Crier(clock=clock, channel=channel, presenter=presenter, readiness=readiness)
         self._facts = dict(facts or {})
         self._open: dict[OrderId, _Open] = {}
         self._closing = False
@@ -190,7 +193,7 @@ class Router:
         """Do it, step by step. Whatever refuses it ends in Finished; closing this early ends the request."""
         try:
             match intent:
-                case Play() | BoardShow() | BoardClear() | Warn():
+                case Audible() | BoardShow() | BoardClear() | Warn():
                     async with aclosing(self._asked(intent)) as steps:
                         async for step in steps:
                             yield step
@@ -209,7 +212,7 @@ class Router:
         except (DatabaseError, DiskError) as error:
             yield _unreadable(error)
 
-    def _asked(self, intent: Play | BoardShow | BoardClear | Warn) -> AsyncGenerator[Step, None]:
+    def _asked(self, intent: Audible | BoardShow | BoardClear | Warn) -> AsyncGenerator[Step, None]:
         """The steps of a request of one outlet, or of an alert, which asks both."""
         if self._closing:
             raise Refused(_SHUTDOWN.code, _SHUTDOWN.text)
@@ -242,9 +245,9 @@ class Router:
 
     # ------------------------------------------------------------ plays and notices
 
-    async def _outlet(self, intent: Play | BoardShow | BoardClear) -> AsyncGenerator[Step, None]:
+    async def _outlet(self, intent: Audible | BoardShow | BoardClear) -> AsyncGenerator[Step, None]:
         """From the request to the end of its ticket, whichever outlet gave that."""
-        if isinstance(intent, Play) and (muted := self._guard.muted(intent)) is not None:
+        if isinstance(intent, Audible) and (muted := self._guard.muted(intent)) is not None:
             raise Refused(muted.code, muted.text)
         if len(self._open) >= OPEN_MAX:
             raise Refused(ReasonCode.BUSY, "Too much is under way; send the order again later.")
@@ -252,12 +255,18 @@ class Router:
         open_ = self._open[intent.id] = _Open(intent=intent)
         with ExitStack() as pins:
             try:
-                if isinstance(intent, Play):
-                    pins.enter_context(self._store.pinned(intent.media))
-                    asset = await self._store.find(intent.media)
-                    if asset is None:
+                if isinstance(intent, Audible):
+                    for media in _needed(intent):
+                        pins.enter_context(self._store.pinned(media))
+                    asset = await self._store.find(intent.media) if isinstance(intent, Play) else None
+                    if isinstance(intent, Play) and asset is None:
                         yield Waiting(why="fetching")
-                    open_.ticket = await self._request(open_, intent, asset)
+                    open_source = await self._ready(open_, intent, asset)
+                    if (left_s := self._programmes.left_s(intent)) is not None and left_s > self._lead_s:
+                        yield Waiting(why="start")
+                        await self._until_its_time(open_, intent)
+                    open_.go_on()
+                    open_.ticket = self._channel.request(intent, open_source)
                 else:
                     open_.ticket = await open_.wait(self._board_ticket(open_, intent), late=_TOO_SLOW)
                 ticket = open_.ticket
@@ -273,21 +282,17 @@ class Router:
                 await self._let_go(open_)
                 del self._open[intent.id]
 
-    async def _request(self, open_: _Open, intent: Play, asset: Asset | None) -> Ticket:
-        """Have the asset and its loudness, then ask for the turn; cut short by a stop and the deadline."""
+    async def _ready(self, open_: _Open, intent: Audible, asset: Asset | None) -> OpenSource:
+        """Have what it needs before its turn; cut short by a stop and the deadline."""
         left_s = (intent.deadline_ns - self._clock.monotonic_ns()) / NS
         if left_s < 0:
             raise Cut(_TOO_LATE)
-        urgent = intent.precedence is Precedence.EMERGENCY
-        ready = self._readiness.gain_db(intent.media, intent.url, urgent=urgent, asset=asset)
-        gain_db = await open_.wait(ready, late=_TOO_SLOW, within_s=left_s)
+        return await open_.wait(self._programmes.ready(intent, asset), late=_TOO_SLOW, within_s=left_s)
 
-        async def open_source() -> Source:
-            sources = await library("sources")
-            source: Source = await sources.open_media(self._store.open_read(intent.media), gain_db)
-            return source
-
-        return self._channel.request(intent, open_source)
+    async def _until_its_time(self, open_: _Open, intent: Audible) -> None:
+        """Wait until shortly before its instant, though wall time may be set right meanwhile; a stop cuts it short."""
+        while (left_s := self._programmes.left_s(intent)) is not None and left_s > self._lead_s:
+            await open_.wait(asyncio.sleep(min(left_s - self._lead_s, _LOOK_AGAIN_S)), late=_TOO_LATE)
 
     async def _board_ticket(self, open_: _Open, intent: BoardShow | BoardClear) -> Ticket:
         """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile
@@ -306,7 +311,7 @@ class Router:
         ticket = open_.ticket
         if ticket is None or ticket.finished is not None:
             return
-        if isinstance(open_.intent, Play):
+        if isinstance(open_.intent, Audible):
             self._channel.stop(target=open_.intent.id)
         else:
             self._end(open_, _STOPPED)
@@ -382,13 +387,19 @@ async def _comes_at_once(ticket: Ticket) -> bool:
     return True
 
 
+def _needed(intent: Audible) -> tuple[Digest, ...]:
+    """The assets that nobody may evict meanwhile."""
+    media = (intent.media, intent.standby.media if isinstance(intent, Live) else None)
+    return tuple(digest for digest in media if digest is not None)
+
+
 def _covers(stop: Stop, open_: _Open) -> bool:
     """Whether a stop is meant for this one. A stop by class is for what sounds, not for notices."""
     if open_.ticket is not None and open_.ticket.finished is not None:
         return False
     if stop.target is not None:
         return open_.intent.id == stop.target
-    return isinstance(open_.intent, Play) and open_.intent.precedence <= stop.highest
+    return isinstance(open_.intent, Audible) and open_.intent.precedence <= stop.highest
 
 
 def _done(clock: Clock, result: dict[str, object]) -> Finished:
@@ -399,7 +410,7 @@ def _done(clock: Clock, result: dict[str, object]) -> Finished:
 
 def _cut_short(intent: Intent, reason: Reason) -> Finished:
     """It ended before an outlet had it (or, a notice, while the node left)."""
-    digest = intent.media if isinstance(intent, Play) else None
+    digest = intent.media if isinstance(intent, Audible) else None
     asrun = AsRun(outcome=Outcome.MISSED, reason=reason, digest=digest)
     return Finished(state=_STATE.get(reason.code, OrderState.FAILED), asrun=asrun)
 

@@ -18,6 +18,11 @@
     |   |-- WebUnreachable (also ConnectionError)     name, TCP or TLS failed
     |   |-- WebTimeout (also TimeoutError)    the server went silent or drips too slowly
     |   `-- WebBroken (also ConnectionError)  the body ended early or the reply was malformed
+    |-- WebcastError
+    |   |-- WebcastUnreachable (also ConnectionError)  name, TCP or TLS failed, or the certificate is another
+    |   |-- WebcastRefused                    the server answered with another status than 200; has `.status`
+    |   |-- WebcastTimeout (also TimeoutError)  nothing was decoded for 3 s
+    |   `-- WebcastBroken (also ConnectionError)  it ended, was cut, or is no sound
     |-- DiskError (also OSError)
     |   |-- DiskFull                          ENOSPC or EDQUOT
     |   `-- DiskMissing (also FileNotFoundError)      no such file
@@ -107,6 +112,34 @@ class WebTimeout(WebError, TimeoutError):
 
 class WebBroken(WebError, ConnectionError):
     """The body ended early, or the reply was not HTTP."""
+
+
+class WebcastError(HalError):
+    """Root of the errors of streams that are fetched."""
+
+
+class WebcastUnreachable(WebcastError, ConnectionError):
+    """Name, TCP or TLS failed, or the server's certificate is not the one that is pinned."""
+
+
+class WebcastRefused(WebcastError):
+    """The server answered with a status that is no stream.
+
+    Attributes:
+        status: HTTP's: 404, 401, 503 ...
+    """
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class WebcastTimeout(WebcastError, TimeoutError):
+    """Nothing was decoded for too long."""
+
+
+class WebcastBroken(WebcastError, ConnectionError):
+    """It ended, was cut, or is no sound."""
 
 
 class DiskError(HalError, OSError):

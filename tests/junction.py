@@ -19,7 +19,7 @@ from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.settings import CacheSettings
 from edge_agent.cache.store import Store
-from edge_agent.clocktrust import ClockSettings, ClockTrust
+from edge_agent.clocktrust import ClockSettings, ClockTrust, WallTime
 from edge_agent.errors import Refused, TextRefused
 from edge_agent.model import (
     NS,
@@ -31,6 +31,7 @@ from edge_agent.model import (
     Finished,
     Intent,
     Issuer,
+    Live,
     OrderId,
     OrderState,
     Outcome,
@@ -44,12 +45,15 @@ from edge_agent.playout import guard
 from edge_agent.playout.amplifier import Amplifier
 from edge_agent.playout.channel import Channel
 from edge_agent.playout.guard import Guard
+from edge_agent.playout.readiness import Readiness
 from edge_agent.playout.settings import (
     AmplifierSettings,
     GovernorSettings,
     LevelSettings,
     PlayoutSettings,
 )
+from edge_agent.playout.source import Source
+from edge_agent.programmes import Programmes
 from edge_agent.router import Router
 from edge_agent.ticket import Ticket
 from hal.sim.clock import VirtualClock
@@ -60,6 +64,7 @@ from hal.sim.heard import Heard
 from hal.sim.loop import Counter, run
 from hal.sim.network import VirtualWeb
 from hal.sim.sound import VirtualCard
+from hal.sim.speech import VirtualSpeech
 
 URL = "http://media.example/bulletin.wav"
 HOUR_NS = 3600 * NS
@@ -182,14 +187,19 @@ class Junction:
                 amplifier=amplifier,
                 rules=self.guard,
             )
+            fetcher = Fetcher(web=self.web, store=self.store, clock=self.clock, settings=settings)
+            readiness = Readiness(
+                store=self.store, fetcher=fetcher, levels=LevelSettings(), speech=VirtualSpeech()
+            )
             self.router = Router(
                 clock=self.clock,
                 database=self.database,
                 channel=self.channel,
                 guard=self.guard,
-                levels=LevelSettings(),
-                store=self.store,
-                fetcher=Fetcher(web=self.web, store=self.store, clock=self.clock, settings=settings),
+                readiness=readiness,
+                programmes=Programmes(
+                    readiness=readiness, sessions=NoStudio(), wall=WallTime(trust, self.clock)
+                ),
                 presenter=self.sign,
                 facts={"agent": "0.1.0"},
             )
@@ -215,6 +225,13 @@ class Junction:
         if kind is BoardShow:
             asked |= {"text": "Họp", "until_ns": self.clock.monotonic_ns() + HOUR_NS}
         return kind(**(asked | fields))
+
+
+class NoStudio:
+    """Live sound has stories of its own."""
+
+    async def open(self, intent: Live) -> Source:
+        raise AssertionError("no live order in these stories")
 
 
 async def steps_of(router: Router, intent: Intent) -> list[Step]:

@@ -21,6 +21,7 @@ from edge_agent.command.topics import Topics
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
     AsRun,
+    Audible,
     BoardShow,
     Executing,
     Finished,
@@ -28,7 +29,6 @@ from edge_agent.model import (
     OrderId,
     OrderState,
     Outcome,
-    Play,
     Precedence,
     Reason,
     ReasonCode,
@@ -244,7 +244,7 @@ class Execution:
     def _stop_before_the_router(self, stop: Stop) -> None:
         """A stop also covers what was accepted before it and has not begun: it may wait for another to make way."""
         for job in self._jobs.values():
-            by_class = isinstance(job.intent, Play) and job.intent.precedence <= stop.highest
+            by_class = isinstance(job.intent, Audible) and job.intent.precedence <= stop.highest
             if not job.executing and (job.entry.id == stop.target if stop.target is not None else by_class):
                 job.stopped = True
 
@@ -384,7 +384,7 @@ def after_restart(entry: ledger.Entry, intent: Intent, now_ns: int, *, replaced:
         text = "The node was off, or busy, until the order had expired; send a new one if it is still meant."
         return _ended(OrderState.EXPIRED, ReasonCode.EXPIRED, text, begun=False)
     match intent:
-        case Play() if begun and (late or not _begins_again(intent)):
+        case Audible() if begun and (late or not _begins_again(intent)):
             text = "The node stopped in the middle of it; order it again if it is still meant."
             return _ended(OrderState.INTERRUPTED, ReasonCode.INTERRUPTED, text, begun=True)
         case BoardShow() if begun and now_ns >= intent.until_ns:
@@ -398,7 +398,7 @@ def after_restart(entry: ledger.Entry, intent: Intent, now_ns: int, *, replaced:
 
 def _begins_again(intent: Intent) -> bool:
     """Whether a restart takes it up although it had begun."""
-    return not isinstance(intent, Play) or intent.precedence is Precedence.EMERGENCY
+    return not isinstance(intent, Audible) or intent.precedence is Precedence.EMERGENCY
 
 
 def _ended(state: OrderState, code: ReasonCode, text: str, *, begun: bool) -> Finished:

@@ -14,20 +14,19 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from edge_agent.command import cap, envelope
+from edge_agent.command import audible, cap, envelope
 from edge_agent.command.assessment import Heed
+from edge_agent.command.audible import LiveStartArgs, PlayArgs, SayArgs
 from edge_agent.command.envelope import DEPTH_MAX, ID_PATTERN, Order, depth, worded
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
     NS,
     BoardClear,
     BoardShow,
-    Digest,
     Intent,
     OrderId,
     OrderState,
     Ping,
-    Play,
     Precedence,
     Reason,
     ReasonCode,
@@ -42,33 +41,19 @@ NOTICE_TTL_S_MAX = 7 * 86400
 STOP_S_MAX = 30 * 86400
 """Longest that a stop may last; who needs more sends another, or switches the node off."""
 
-_MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
-_URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
-_ZONE_PATTERN = r"^[a-z0-9_-]{1,32}\Z"
-
 _MESSAGE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,31}\Z"
 
-FORMS = envelope.FORMS | {
-    _MESSAGE_PATTERN: "a stored message's name of a-z, 0-9, `_`, `-`",
-    _MEDIA_PATTERN: "`sha256:` and 64 hex digits in lower case",
-    _URL_PATTERN: "an address that begins with http:// or https:// and has no spaces",
-    _ZONE_PATTERN: "a zone's name of a-z, 0-9, `_`, `-`",
-}
+FORMS = (
+    envelope.FORMS
+    | audible.FORMS
+    | {
+        _MESSAGE_PATTERN: "a stored message's name of a-z, 0-9, `_`, `-`",
+    }
+)
 
 _Id = Annotated[str, Meta(pattern=ID_PATTERN)]
-_Volume = Annotated[int, Meta(ge=0, le=100)]
 _Class = Literal["routine", "priority", "emergency"]
 _Text = Annotated[str, Meta(min_length=1, max_length=4000)]
-
-
-class PlayArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`play`: the digest is the identity, the URL only says where it may be fetched."""
-
-    media: Annotated[str, Meta(pattern=_MEDIA_PATTERN)]
-    url: Annotated[str, Meta(pattern=_URL_PATTERN, max_length=2048)] | None = None
-    volume: _Volume | None = None
-    zones: Annotated[tuple[Annotated[str, Meta(pattern=_ZONE_PATTERN)], ...], Meta(max_length=16)] = ()
-    title: Annotated[str, Meta(max_length=200)] = ""
 
 
 class StopArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +90,7 @@ class BoardClearArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class VolumeArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`volume`: 0 to 100, kept over restarts."""
 
-    volume: _Volume
+    volume: audible.Volume
 
 
 class AlertArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,6 +107,8 @@ class PingArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 ARGS_OF_VERB: dict[str, type[msgspec.Struct]] = {
     "play": PlayArgs,
+    "say": SayArgs,
+    "live_start": LiveStartArgs,
     "stop": StopArgs,
     "release": ReleaseArgs,
     "board_show": BoardShowArgs,
@@ -132,7 +119,7 @@ ARGS_OF_VERB: dict[str, type[msgspec.Struct]] = {
 }
 """Every verb of this version, with the shape of its arguments."""
 
-SOUNDING = frozenset({"play", "alert"})
+SOUNDING = frozenset({"play", "say", "live_start", "alert"})
 """The verbs that make sound; with a doubtful clock these need the birth's nonce."""
 
 
@@ -160,7 +147,7 @@ def intent_of(order: Order, timing: Timing) -> Intent:
     return _intent(order, args, timing)
 
 
-def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:  # noqa: PLR0911 - one case a verb
+def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:  # noqa: C901, PLR0911 - one case a verb
     asked: dict[str, Any] = {
         "id": order.id,
         "issuer": order.issuer,
@@ -169,14 +156,11 @@ def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:  # no
     }
     match args:
         case PlayArgs():
-            return Play(
-                **asked,
-                media=Digest(args.media),
-                url=args.url,
-                volume=args.volume,
-                zones=args.zones,
-                title=args.title,
-            )
+            return audible.play(order, args, asked)
+        case SayArgs():
+            return audible.say(order, args, asked)
+        case LiveStartArgs():
+            return audible.live(args, asked)
         case StopArgs():
             return _stop(order, args, asked, timing)
         case ReleaseArgs():

@@ -16,6 +16,7 @@ from edge_agent.local.settings import LocalSettings
 from edge_agent.playout.settings import AmplifierSettings, GovernorSettings, LevelSettings, PlayoutSettings
 from edge_agent.report.settings import ReportSettings
 from edge_agent.sense.settings import SenseSettings
+from edge_agent.stream.settings import LiveSettings
 
 NODE_NAME = r"^[a-z0-9-]{3,40}$"
 
@@ -120,6 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     governor: GovernorSettings = GovernorSettings()
     amplifier: AmplifierSettings = AmplifierSettings()
     level: LevelSettings = LevelSettings()
+    live: LiveSettings = LiveSettings()
     board: BoardSettings = BoardSettings()
     sense: SenseSettings = SenseSettings()
     local: LocalSettings = LocalSettings()

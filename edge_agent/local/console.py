@@ -18,6 +18,8 @@ from edge_agent.errors import Refused
 from edge_agent.local.requests import (
     Airtime,
     Answer,
+    LiveAnswer,
+    LiveRequest,
     RefusedAnswer,
     ReleaseAnswer,
     ReleaseRequest,
@@ -45,7 +47,7 @@ from edge_agent.playout.silent import SilentChannel
 from edge_agent.playout.stops import by_hand
 from edge_agent.report.asrun import rfc3339
 from edge_agent.report.outbox import Outbox
-from edge_agent.report.status import Alerts
+from edge_agent.report.status import Alerts, Listening, NothingLive
 from hal.errors import ControlError
 from hal.ports import Clock, ControlCall, ControlDoor
 
@@ -79,6 +81,7 @@ class Console:
         alerts: Alerts,
         node: str,
         agent: str,
+        live: Listening | None = None,
     ) -> None:
         self._door = door
         self._clock = clock
@@ -90,6 +93,7 @@ class Console:
         self._alerts = alerts
         self._node = node
         self._agent = agent
+        self._live = live or NothingLive()
         self._started_ns = clock.monotonic_ns()
         self._asked = 0
 
@@ -124,6 +128,8 @@ class Console:
                     answer: Answer = await self._stop(asked)
                 case ReleaseRequest():
                     answer = await self._release(asked)
+                case LiveRequest():
+                    return LiveAnswer(live=self._live.notes())
                 case _:
                     return self._status()
         except Refused as refusal:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edge_agent.errors import Refused
 from edge_agent.model import ReasonCode
-from edge_agent.report.status import Muted
+from edge_agent.report.status import LiveNote, Muted
 
 STOP_S_MAX = 30 * 86400
 
@@ -41,7 +41,13 @@ class ReleaseRequest(
     stop: _Id | None = None
 
 
-Request = StatusRequest | StopRequest | ReleaseRequest
+class LiveRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="do", tag="live"
+):
+    """How do the live sessions fare?"""
+
+
+Request = LiveRequest | StatusRequest | StopRequest | ReleaseRequest
 
 
 class Airtime(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +82,13 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Sequence[str]
 
 
+class LiveAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Every live session, as `up/health` tells it."""
+
+    ok: Literal[True] = True
+    live: Sequence[LiveNote]
+
+
 class StopAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What was stopped, and which sticky stop stands now because of it."""
 
@@ -100,7 +113,7 @@ class RefusedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-Answer = StatusAnswer | StopAnswer | ReleaseAnswer | RefusedAnswer
+Answer = LiveAnswer | StatusAnswer | StopAnswer | ReleaseAnswer | RefusedAnswer
 
 
 def read(line: bytes) -> Request:
@@ -110,7 +123,7 @@ def read(line: bytes) -> Request:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise Refused(
             ReasonCode.BAD_ARGS,
-            f"This is not a request ({error}); send one JSON object with `do`: status, stop or release.",
+            f"This is not a request ({error}); send one JSON object with `do`: status, live, stop or release.",
         ) from None
     if isinstance(asked, StopRequest) and asked.order is not None and asked.klass is not None:
         raise Refused(ReasonCode.BAD_ARGS, "A stop takes `order` or `class`, not both; send two.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge_agent.errors import Refused
-from edge_agent.model import NS, OrderId, Play, Precedence, Reason, ReasonCode
+from edge_agent.model import NS, Audible, OrderId, Precedence, Reason, ReasonCode
 from edge_agent.playout.arbiter import (
     Arbiter,
     Decision,
@@ -118,7 +118,7 @@ class Channel:
 
     # ------------------------------------------------------------ asked from above
 
-    def request(self, intent: Play, open_source: Callable[[], Awaitable[Source]]) -> Ticket:
+    def request(self, intent: Audible, open_source: Callable[[], Awaitable[Source]]) -> Ticket:
         """Ask for a turn. Never blocks. `open_source` is called once, when the turn is granted.
 
         Raises Refused: BUSY when the queue is full (a higher class displaces the newest of the lowest),
@@ -328,7 +328,7 @@ class Channel:
         self._arbiter = self._new_arbiter()
         await self._rest()
 
-    def _volume_for(self, intent: Play) -> int:
+    def _volume_for(self, intent: Audible) -> int:
         """The order's own volume, or the node's, within what the house allows its class. A node that was turned
         down is not turned down for emergencies."""
         if intent.volume is not None:

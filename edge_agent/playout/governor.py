@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from edge_agent.model import LOCAL_TIME, NS, Digest, Intent, OrderId, Play, Precedence, Reason, ReasonCode
+from edge_agent.model import LOCAL_TIME, NS, Audible, Digest, Intent, OrderId, Precedence, Reason, ReasonCode
 from edge_agent.playout.settings import Ceilings, GovernorSettings
 
 DAY_S = 86_400
@@ -93,7 +93,7 @@ class Governor:
             return quiet
         if self._used_ns(emergency) >= ceilings.day_s * NS:
             return _no_minutes(ceilings, emergency=emergency)
-        if isinstance(intent, Play) and intent.id not in self._begun:
+        if isinstance(intent, Audible) and intent.media is not None and intent.id not in self._begun:
             times = self.page.begun.get((intent.media, emergency), 0)
             if times >= ceilings.repeats:
                 return Reason(
@@ -143,7 +143,7 @@ class Governor:
         if intent.id in self._begun:
             return False
         self._begun.add(intent.id)
-        if not isinstance(intent, Play):
+        if not isinstance(intent, Audible) or intent.media is None:
             return False
         key = (intent.media, intent.precedence is Precedence.EMERGENCY)
         self.page.begun[key] = self.page.begun.get(key, 0) + 1

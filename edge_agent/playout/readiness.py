@@ -1,4 +1,4 @@
-"""Makes an asset ready to be played: held in the cellar, and measured once."""
+"""Makes ready what is to be played: assets held in the cellar and measured once, words spoken."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import importlib
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from edge_agent.model import Digest
+from edge_agent.errors import MediaRefused
+from edge_agent.model import Digest, ReasonCode, Voice
 
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
+    from edge_agent.playout.announcement import Part
     from edge_agent.playout.settings import LevelSettings
+    from hal.ports import Speech
 
 SILENCE_LUFS = -70.0
 """What stands in the cellar for a programme without sound (EBU R 128's absolute gate)."""
@@ -43,12 +46,33 @@ class Fetching(Protocol):
 
 
 class Readiness:
-    """Cellar, fetcher and meter in one question."""
+    """Cellar, fetcher, meter and voice in one question."""
 
-    def __init__(self, *, store: Cellar, fetcher: Fetching, levels: LevelSettings) -> None:
+    def __init__(
+        self, *, store: Cellar, fetcher: Fetching, levels: LevelSettings, speech: Speech | None = None
+    ) -> None:
         self.store = store
         self.levels = levels
         self._fetcher = fetcher
+        self._speech = speech
+
+    async def recording(
+        self, media: Digest, url: str | None, *, urgent: bool, asset: Asset | None = None
+    ) -> Part:
+        """A held or fetched asset as something that sounds. Raises as `gain_db` does."""
+        announcement = await library("announcement")
+        gain_db = await self.gain_db(media, url, urgent=urgent, asset=asset)
+        part: Part = announcement.Media(lambda: self.store.open_read(media), gain_db)
+        return part
+
+    async def spoken(self, voice: Voice) -> Part:
+        """Words as something that sounds. Raises SpeechError, MediaRefused."""
+        if self._speech is None:
+            raise MediaRefused(ReasonCode.NO_MEDIA, "This node has no voice.")
+        announcement = await library("announcement")
+        wav = await self._speech.speak(voice.text, voice.language)
+        part: Part = await announcement.spoken(wav, self.levels)
+        return part
 
     async def gain_db(
         self, media: Digest, url: str | None, *, urgent: bool, asset: Asset | None = None

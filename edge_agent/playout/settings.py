@@ -101,6 +101,11 @@ class AmplifierSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         float, Meta(ge=0, le=60, description="Least time from power off to power on, seconds.")
     ] = 3.0
 
+    @property
+    def ready_s(self) -> float:
+        """From the request to the first frame of a programme, at the most, seconds."""
+        return self.off_on_delay_s + self.settle_time_s + self.unmute_delay_s + self.lead_in_s
+
     def lines(self) -> list[LineSpec]:
         """Every output line, in the order in which they go INACTIVE when all must be silent."""
         lines = [] if self.mute is None else [self.mute.opposite("amplifier_unmute")]

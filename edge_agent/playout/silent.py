@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from edge_agent.errors import Refused
-from edge_agent.model import OrderId, Play, Precedence, ReasonCode
+from edge_agent.model import Audible, OrderId, Precedence, ReasonCode
 from edge_agent.playout.amplifier import State
 from edge_agent.playout.channel import Snapshot
 
@@ -25,7 +25,7 @@ class SilentChannel:
         self._why = why
         self._volume = volume
 
-    def request(self, intent: Play, open_source: Callable[[], Awaitable[Source]]) -> NoReturn:
+    def request(self, intent: Audible, open_source: Callable[[], Awaitable[Source]]) -> NoReturn:
         """Refuse. Raises Refused(HARDWARE_FAULT)."""
         raise Refused(
             ReasonCode.HARDWARE_FAULT,

@@ -56,6 +56,9 @@ class Source(Protocol):
     def paused(self, *, yes: bool) -> None:
         """Somebody else has the turn from now on, or it is ours again. Never blocks."""
 
+    def report(self) -> dict[str, object] | None:
+        """Of a live programme: what became of it, for the as-run log; None of any other."""
+
 
 class Stored:
     """What a programme is that lies here whole: it waits for its turn, and goes on where it was."""
@@ -82,3 +85,7 @@ class Stored:
 
     def paused(self, *, yes: bool) -> None:
         """Nothing goes on meanwhile."""
+
+    def report(self) -> dict[str, object] | None:
+        """Its frames and gaps say all."""
+        return None

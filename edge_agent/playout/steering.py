@@ -10,6 +10,8 @@ from edge_agent.model import NS
 
 KP_PER_S = 0.02
 KI_PER_S2 = 5e-5
+FIRM_KP, FIRM_KI = 0.5, 0.06
+"""Where the error is known, and not guessed from a noisy network: what two cards differ by is mended within seconds."""
 RATIO_MAX = 300e-6
 _REACH_NS = 20_000_000
 """More than this is not for steering; it counts as this much."""

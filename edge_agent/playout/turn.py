@@ -16,10 +16,10 @@ from edge_agent.errors import Refused
 from edge_agent.model import (
     RATE_HZ,
     AsRun,
+    Audible,
     Finished,
     OrderState,
     Outcome,
-    Play,
     Reason,
     ReasonCode,
 )
@@ -72,7 +72,7 @@ class Turn:
     """One request. `perform` may be cancelled and called again; `finish` closes the ticket."""
 
     def __init__(
-        self, *, intent: Play, open_source: Callable[[], Awaitable[Source]], volume: int, stage: Stage
+        self, *, intent: Audible, open_source: Callable[[], Awaitable[Source]], volume: int, stage: Stage
     ) -> None:
         self.intent = intent
         self.ticket = Ticket(intent)
@@ -157,6 +157,7 @@ class Turn:
             underruns=underruns,
             preempted_count=self.preempted_count,
             proof=1 if heard else 0,
+            live=None if self._source is None else self._source.report(),
         )
         result: dict[str, object] = {"frames": heard, "gaps": underruns + self._reopened}
         if self._reopened:

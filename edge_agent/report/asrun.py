@@ -12,6 +12,7 @@ import logging
 import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -63,7 +64,7 @@ class Timebase:
         return rfc3339(self.utc + timedelta(microseconds=(at_ns - self.monotonic_ns) // 1000))
 
 
-class AsRunEntry(msgspec.Struct, frozen=True, kw_only=True):
+class AsRunEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the as-run log, as stored and sent. `*_ms` are whole milliseconds since boot."""
 
     number: int
@@ -92,6 +93,7 @@ class AsRunEntry(msgspec.Struct, frozen=True, kw_only=True):
     preempted: int
     pages: int
     proof: int
+    live: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +155,7 @@ def record(
         preempted=asrun.preempted_count,
         pages=asrun.pages,
         proof=asrun.proof,
+        live=asrun.live,
     )
     text = msgspec.json.encode(entry)
     digest = entry_hash(previous, text)

@@ -10,7 +10,7 @@ import resource
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -83,6 +83,31 @@ class NothingMuted:
         return ()
 
 
+class LiveNote(msgspec.Struct, frozen=True, kw_only=True):
+    """A live session that is open."""
+
+    order: str
+    stage: str
+    """What is heard now: live, standby, programme, message or silence."""
+    since_s: int
+    figures: Mapping[str, Any]
+    """What the network did to it, as in its as-run entry."""
+
+
+class Listening(Protocol):
+    """What is asked of whoever keeps the live sessions."""
+
+    def notes(self) -> tuple[LiveNote, ...]:
+        """Those that are open now."""
+
+
+class NothingLive:
+    """No session is ever open."""
+
+    def notes(self) -> tuple[LiveNote, ...]:
+        return ()
+
+
 class Birth(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="online"):
     """`up/state`, retained, after each connect. A fresh order may echo `nonce` when the clock is not trusted."""
 
@@ -138,6 +163,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     publishes_refused: int
     alerts: Sequence[str]
     muted: Sequence[Muted]
+    live: Sequence[LiveNote]
     sent_bytes: int
     """By this connection."""
     received_bytes: int
@@ -308,6 +334,7 @@ class Status:
         node: NodeId,
         caps: Caps,
         muting: Muting | None = None,
+        live: Listening | None = None,
         vitals: Callable[[], Vitals] = read_vitals,
     ) -> None:
         self._clock = clock
@@ -319,6 +346,7 @@ class Status:
         self._up = f"{root}/{node}/up/"
         self._caps = caps
         self._muting = muting or NothingMuted()
+        self._live = live or NothingLive()
         self._said: Birth | None = None
         """What `up/state` says of this session."""
         self._vitals = vitals
@@ -379,6 +407,7 @@ class Status:
             publishes_refused=self._outbox.refused,
             alerts=self._alerts.standing,
             muted=self._muting.notes(),
+            live=self._live.notes(),
             sent_bytes=sent,
             received_bytes=received,
         )

@@ -7,7 +7,6 @@ a quiet piece of what was decoded, and only when there was none for long by one 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,12 @@ import numpy as np
 from edge_agent.errors import PacketRefused
 from edge_agent.model import NS, RATE_HZ
 from edge_agent.playout.rate import Rate
-from edge_agent.playout.steering import Steering
+from edge_agent.playout.steering import FIRM_KI, FIRM_KP, Steering
 from edge_agent.stream import decoder, red, rtcp, rtp
 from edge_agent.stream.concealment import Ladder
 from edge_agent.stream.edits import quiet, splice
 from edge_agent.stream.jitter_buffer import JitterBuffer
+from edge_agent.stream.line import Line
 from edge_agent.stream.modes import BufferSettings, Mode
 from edge_agent.stream.pieces import Conceal, MediaPacket, Pause, Play, Recover, Restart, Wait
 from edge_agent.stream.statistics import Statistics
@@ -35,8 +35,6 @@ _EDIT_NS = 25_000_000
 _SPLICE_NS = 60_000_000
 _SPLICE_AFTER_S = 3.0
 """So far off, and so long without a quiet piece: then by pitch periods."""
-_FIRM_KP, _FIRM_KI = 0.5, 0.06
-"""In a group the error is known, not guessed from a noisy network: what two cards differ by is mended within seconds."""
 _PIECES_MAX = 64
 """In one `get`: more would be a stream of nothing but restarts."""
 
@@ -64,6 +62,8 @@ class Heard:
 
     real: bool
     """Something of the programme was in it."""
+    pausing: bool
+    """The sender is there and has nothing to say (DTX)."""
     waiting: bool
     """Nothing was due: warming up, or nothing left."""
 
@@ -83,15 +83,14 @@ class Reception:
         )
         self._rate = Rate()
         firm = settings.buffer.mode is Mode.GROUP
-        self._steering = Steering(kp_per_s=_FIRM_KP, ki_per_s2=_FIRM_KI) if firm else Steering()
-        self._out: deque[Frames] = deque()
-        self._queued = 0
+        self._steering = Steering(kp_per_s=FIRM_KP, ki_per_s2=FIRM_KI) if firm else Steering()
+        self._out = Line()
         self._level = 0.0
         self._since_quiet_s = 0.0
         self._blend: Frames | None = None
         self.ended = False
         """The sender has said goodbye."""
-        self.heard = Heard(real=False, waiting=True)
+        self.heard = Heard(real=False, pausing=False, waiting=True)
         self.sync_error_ns: int | None = None
         """In a group: how late the next frame sounds, by what the card says."""
         self._report: rtcp.SenderReport | None = None
@@ -179,16 +178,17 @@ class Reception:
         """
         if self.settings.buffer.mode is Mode.GROUP:
             self._pin(wall_offset_ns)
-        real = waiting = False
+        real = pausing = waiting = False
         pieces = 0
-        while self._queued < frames:
-            at_ns = playout_ns + round((self._queued + self._rate.delay_frames) * NS / RATE_HZ)
+        while self._out.held < frames:
+            at_ns = playout_ns + round((self._out.held + self._rate.delay_frames) * NS / RATE_HZ)
             piece = self.buffer.next(at_ns)
             pieces += 1
             made, theirs = self._ladder.render(piece)
             if theirs and isinstance(piece, Recover):
                 self.buffer.holes.recovered(piece.position, piece.ticks)
             real = real or isinstance(piece, Play)
+            pausing = pausing or isinstance(piece, Pause)
             waiting = isinstance(piece, Wait)
             if isinstance(piece, Restart):
                 if pieces > _PIECES_MAX:
@@ -198,18 +198,15 @@ class Reception:
                 made = self._mended(made, at_ns)
             frozen = isinstance(piece, Wait | Conceal | Pause)
             ratio = self._ratio(at_ns, made.size / RATE_HZ, frozen=frozen)
-            out = self._rate.process(made, ratio)
-            if out.size:
-                self._out.append(out)
-                self._queued += out.size
-        self.heard = Heard(real=real, waiting=waiting and not real)
-        return self._take(frames)
+            self._out.put(self._rate.process(made, ratio))
+        self.heard = Heard(real=real, pausing=pausing, waiting=waiting and not real)
+        found = self._out.take(frames)
+        return found if found.size == frames else np.pad(found, (0, frames - found.size))
 
     def resume(self) -> None:
         """After an interruption: what came meanwhile is old; go on with what comes now."""
         self.buffer.flush()
         self._out.clear()
-        self._queued = 0
 
     def report(self) -> dict[str, object]:
         """The session's figures, for the wire."""
@@ -272,19 +269,3 @@ class Reception:
             up = np.linspace(0, 1, made.size, dtype=np.float32)
             return left_out * (1 - up) + made * up
         return made
-
-    def _take(self, frames: int) -> Frames:
-        parts: list[Frames] = []
-        left = frames
-        while left and self._out:
-            head = self._out[0]
-            if head.size <= left:
-                parts.append(self._out.popleft())
-            else:
-                parts.append(head[:left])
-                self._out[0] = head[left:]
-            left -= parts[-1].size
-        self._queued -= frames - left
-        if left:
-            parts.append(np.zeros(left, np.float32))
-        return np.concatenate(parts)

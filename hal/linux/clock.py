@@ -8,8 +8,10 @@ normal system; where it is not, a file older than this boot says nothing.
 
 from __future__ import annotations
 
+import ctypes
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 NS = 1_000_000_000
@@ -56,3 +58,32 @@ class SystemClock:
     def boot_id(self) -> str:
         """The kernel's, read once."""
         return self._boot_id
+
+    def wall_error_ns(self) -> int | None:
+        """The kernel's maximum error (adjtimex(2), read only); it grows by itself until the time service sets it anew."""
+        timex = _Timex()
+        state = _libc().adjtimex(ctypes.byref(timex))
+        if state < 0 or state == _TIME_ERROR or timex.maxerror >= _NEVER_SET_US:
+            return None
+        return int(timex.maxerror) * 1_000
+
+
+_TIME_ERROR = 5
+_NEVER_SET_US = 16_000_000
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of Linux, as far as it is read; `modes` 0 reads."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

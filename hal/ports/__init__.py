@@ -24,6 +24,8 @@ from hal.ports.network import (
     Download,
     Message,
     Web,
+    Webcast,
+    Webcasts,
 )
 from hal.ports.sound import SoundCard, SoundStatus, SoundStream, Speech
 from hal.ports.storage import Database, Disk, StagedFile
@@ -64,4 +66,6 @@ __all__ = [
     "StagedFile",
     "Supervisor",
     "Web",
+    "Webcast",
+    "Webcasts",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from hal.ports.box import ControlDoor, Supervisor
 from hal.ports.lines import Lines, SerialPort
-from hal.ports.network import Broker, Datagrams, Web
+from hal.ports.network import Broker, Datagrams, Web, Webcasts
 from hal.ports.sound import SoundCard, Speech
 from hal.ports.storage import Database, Disk
 from hal.ports.time import Clock
@@ -25,6 +25,7 @@ class Hardware:
     broker: Broker
     web: Web
     datagrams: Datagrams
+    webcasts: Webcasts
     disk: Disk
     database: Database
     supervisor: Supervisor

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hal.ports.sound import Frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,3 +181,27 @@ class Web(Protocol):
         `offset` with If-Range `etag` when offset > 0. Any status returns; the body is not read yet.
         Raises WebUnreachable, WebTimeout (connect 10 s, silence 20 s), WebBroken, ValueError for a
         URL that is not http(s)."""
+
+
+class Webcast(Protocol):
+    """A stream over HTTP, connected and decoding."""
+
+    async def read(self) -> Frames:
+        """The next decoded frames, mono at 48 kHz, 1 to 24,000 of them; waits. Raises WebcastTimeout when nothing
+        was decoded for 3 s, WebcastBroken when it ended or was cut."""
+
+    async def close(self) -> None:
+        """Idempotent, never raises; returns at once even when the network hangs."""
+
+
+class Webcasts(Protocol):
+    """Live sound that is fetched: Icecast and its kin, HLS, a plain HTTP body."""
+
+    async def open(self, url: str, *, pin: str | None = None) -> Webcast:
+        """Connect, following at most 5 redirects, and find the sound.
+
+        `pin` is `sha256:` and 64 hex digits of the server's certificate (DER), https only: exactly that is then
+        believed; else the system's authorities and the host's name are. Raises WebcastRefused (its `status` is the
+        server's), WebcastUnreachable, WebcastTimeout, WebcastBroken (it is no sound), ValueError for a URL that
+        is not http(s).
+        """

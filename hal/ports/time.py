@@ -21,3 +21,6 @@ class Clock(Protocol):
 
     def boot_id(self) -> str:
         """The kernel's id of this boot; two runs of the agent in one boot share it."""
+
+    def wall_error_ns(self) -> int | None:
+        """No more than this is the wall clock off, as the kernel reckons (root distance); None: it does not tell. Never blocks."""

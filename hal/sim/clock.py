@@ -26,6 +26,8 @@ class VirtualClock:
         self._boot = 1
         self._boot_ns = 0
         self._wander: tuple[float, float, float] | None = None
+        self.error_ns: int | None = 1_000_000
+        """What it says of its own error."""
 
     def monotonic_ns(self) -> int:
         """The counter since boot."""
@@ -45,6 +47,10 @@ class VirtualClock:
     def boot_id(self) -> str:
         """Changes at `reboot`."""
         return f"boot-{self._boot}"
+
+    def wall_error_ns(self) -> int | None:
+        """As set, while it is synced."""
+        return self.error_ns if self._synced else None
 
     def step(self, seconds: float) -> None:
         """Let the wall clock jump, forward or back."""

@@ -23,6 +23,7 @@ from hal.sim.network import VirtualWeb
 from hal.sim.sound import VirtualCard
 from hal.sim.speech import VirtualSpeech
 from hal.sim.supervisor import VirtualSupervisor
+from hal.sim.webcast import VirtualWebcasts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,7 @@ class Doors:
         serial: VirtualSerial,
         network: Network,
         datagrams: VirtualDatagrams,
+        webcasts: VirtualWebcasts,
         disk: VirtualDisk,
         database: VirtualDatabase,
         drift_ppm: float,
@@ -103,6 +105,7 @@ class Doors:
         self.serial = serial
         self.network = network
         self.datagrams = datagrams
+        self.webcasts = webcasts
         self.supervisor = VirtualSupervisor(clock=clock, watchdog_s=watchdog_s)
         self.control = VirtualControl()
         self.hardware = Hardware(
@@ -114,6 +117,7 @@ class Doors:
             broker=network,
             web=network,
             datagrams=datagrams,
+            webcasts=webcasts,
             disk=disk,
             database=database,
             supervisor=self.supervisor,
@@ -146,3 +150,4 @@ class Doors:
         self.serial.missing = True
         self.network.die(killed=killed)
         self.datagrams.die()
+        self.webcasts.die()

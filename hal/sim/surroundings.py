@@ -14,6 +14,7 @@ from hal.sim.clock import VirtualClock
 from hal.sim.datagram import UdpNetwork
 from hal.sim.loop import Counter, Deadlock, Livelock, VirtualLoop, run_on
 from hal.sim.network import VirtualWeb
+from hal.sim.webcast import VirtualStation
 
 T = TypeVar("T")
 
@@ -34,6 +35,8 @@ class Surroundings:
         self.broker = VirtualBroker(self.outside, self.rng("broker"))
         self.web_server = VirtualWeb(self.outside, self.rng("web"))
         self.udp = UdpNetwork(self.rng("udp"))
+        self.stations: dict[str, VirtualStation] = {}
+        """Streams by their URL."""
         self._processes = 0
         self._tasks: dict[int, set[asyncio.Task[Any]]] = {}
         self._runner = asyncio.Runner(loop_factory=self._make_loop)

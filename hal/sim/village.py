@@ -64,6 +64,7 @@ class Village:
         for node in self.nodes:
             constant_ms = rng.uniform(-0.5, 0.5) * clock_error_ms
             node.clock.step(constant_ms / 1000)
+            node.clock.error_ns = round(clock_error_ms * 1e6)
             node.clock.wander(0.5e6 * clock_error_ms, period_s=WANDER_S, phase=rng.uniform(0, math.tau))
 
     def neighbour(self, address: str) -> VirtualDatagrams:

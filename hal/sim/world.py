@@ -39,6 +39,7 @@ from hal.sim.loop import NS
 from hal.sim.node import Doors, Life, Network
 from hal.sim.sign import AlphaSign
 from hal.sim.surroundings import Surroundings
+from hal.sim.webcast import VirtualWebcasts
 
 T = TypeVar("T")
 
@@ -70,6 +71,7 @@ class World:
         self._around = around = around or Surroundings(seed=seed)
         self.counter, self.outside = around.counter, around.outside
         self.broker, self.web_server, self.udp = around.broker, around.web_server, around.udp
+        self.stations = around.stations
         self.clock = VirtualClock(self.counter)
         self.address = address
         """Where the node is in it."""
@@ -230,6 +232,7 @@ class World:
             serial=VirtualSerial(self.outside, self.sign),
             network=Network(self.broker, self.web_server),
             datagrams=VirtualDatagrams(self.clock, self.udp, self.address),
+            webcasts=VirtualWebcasts(self.stations),
             disk=self.disk,
             database=self.database,
             drift_ppm=self._drift_ppm,

@@ -1,0 +1,227 @@
+"""Streams over HTTP(S), decoded in a thread of their own.
+
+Facts that shaped it:
+
+- FFmpeg itself speaks plain HTTP best: it knows `ICY 200 OK`, redirects, HLS, and PyAV's `timeout` ends whatever
+  hangs (a header without end, one byte a second, a half-open connection), for it bounds each call as a whole.
+- FFmpeg's TLS takes no pin. So https is read by urllib3, on a socket whose certificate was checked, and handed to
+  FFmpeg as a file; the pieces of an HLS playlist go the same way (`io_open`).
+- A thread that waits in FFmpeg cannot be woken; it is left to its time-out, and nobody waits for it.
+- A bounded queue between thread and loop makes the thread wait, and TCP the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any
+
+from hal.errors import (
+    WebcastBroken,
+    WebcastError,
+    WebcastRefused,
+    WebcastTimeout,
+    WebcastUnreachable,
+)
+from hal.linux.webcast_tls import PinnedBody
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from hal.ports import Frames
+
+log = logging.getLogger(__name__)
+
+OPEN_S = 4.0
+READ_S = 3.0
+_PIECE_FRAMES = 4_800
+_QUEUE_PIECES = 12
+"""A little more than a second."""
+_BAD_IN_A_ROW = 400
+_DEMUXERS = "mp3,aac,ogg,hls,mpegts,mov,mp4,flac,wav"
+_PROTOCOLS = "http,tcp"
+_CRYPTO = "http,https,tls,tcp,crypto,data"
+_PROBE = {"probesize": "32768", "analyzeduration": "500000", "format_whitelist": _DEMUXERS}
+
+
+class HttpWebcasts:
+    """`hal.ports.Webcasts`."""
+
+    def __init__(self, agent: str) -> None:
+        """`agent`: what we call ourselves to servers."""
+        self._agent = agent
+
+    async def open(self, url: str, *, pin: str | None = None) -> HttpWebcast:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"not an http(s) address: {url}")
+        webcast = HttpWebcast(url, pin, self._agent, asyncio.get_running_loop())
+        try:
+            await webcast.opened()
+        except BaseException:
+            await webcast.close()
+            raise
+        return webcast
+
+
+class HttpWebcast:
+    """`hal.ports.Webcast`, and its thread."""
+
+    def __init__(self, url: str, pin: str | None, agent: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._url, self._pin, self._agent, self._loop = url, pin, agent, loop
+        self._pieces: queue.Queue[Frames | WebcastError] = queue.Queue(_QUEUE_PIECES)
+        self._came = asyncio.Event()
+        self._opened = loop.create_future()
+        self._leave = threading.Event()
+        self._socket: socket.socket | None = None
+        threading.Thread(target=self._run, name="webcast", daemon=True).start()
+
+    async def opened(self) -> None:
+        """Connected, and the first piece decoded. Raises WebcastError."""
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await self._opened
+        except TimeoutError:
+            raise WebcastTimeout(f"Nothing was decoded within {OPEN_S:g} s.") from None
+
+    async def read(self) -> Frames:
+        while True:
+            self._came.clear()
+            with contextlib.suppress(queue.Empty):
+                piece = self._pieces.get_nowait()
+                if isinstance(piece, WebcastError):
+                    self._pieces.put_nowait(piece)  # it stays ended
+                    raise piece.with_traceback(None)
+                return piece
+            try:
+                async with asyncio.timeout(READ_S):
+                    await self._came.wait()
+            except TimeoutError:
+                raise WebcastTimeout(f"Nothing was decoded for {READ_S:g} s.") from None
+
+    async def close(self) -> None:
+        self._leave.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self._opened.cancel()
+
+    # ------------------------------------------------------------ the thread
+
+    def _run(self) -> None:
+        try:
+            with contextlib.closing(self._decoded()) as pieces:
+                for piece in pieces:
+                    self._tell(piece)
+                    if self._leave.is_set():
+                        return
+            self._tell(WebcastBroken("The stream ended."))
+        except WebcastError as error:
+            self._tell(error)
+        except Exception as error:  # noqa: BLE001 - FFmpeg's errors have many roots; a thread must not die silently
+            self._tell(_translated(error))
+
+    def _tell(self, piece: Frames | WebcastError) -> None:
+        """Hand it over; wait for room, unless nobody listens any more."""
+        while not self._leave.is_set():
+            try:
+                self._pieces.put(piece, timeout=0.5)
+            except queue.Full:
+                continue
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._handed_over, piece)
+            return
+
+    def _handed_over(self, piece: Frames | WebcastError) -> None:
+        self._came.set()
+        if not self._opened.done():
+            if isinstance(piece, WebcastError):
+                self._opened.set_exception(piece)
+            else:
+                self._opened.set_result(None)
+
+    def _connected(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def _container(self) -> Any:
+        import av
+
+        options = dict(_PROBE)
+        if self._url.startswith("http://"):
+            options |= {
+                "protocol_whitelist": _PROTOCOLS,
+                "user_agent": self._agent,
+                "icy": "0",
+                "rw_timeout": str(round(READ_S * 1e6)),
+            }
+            return av.open(self._url, options=options, timeout=(OPEN_S, READ_S), metadata_errors="ignore")
+        body = PinnedBody(
+            self._url, pin=self._pin, agent=self._agent, patience_s=READ_S, connected=self._connected
+        )
+        options |= {"protocol_whitelist": _CRYPTO}
+        if body.is_playlist:
+            return av.open(
+                body.url, format="hls", options=options, io_open=body.another, timeout=(OPEN_S, READ_S),
+                metadata_errors="ignore",
+            )  # fmt: skip
+        return av.open(body, options=options, metadata_errors="ignore", buffer_size=4096)
+
+    def _decoded(self) -> Generator[Frames, None, None]:
+        """Pieces of 100 ms and more, over changes of rate and channels."""
+        import av.error
+
+        from hal.mono import Mono
+
+        container = self._container()
+        try:
+            if not container.streams.audio:
+                raise WebcastBroken("It has no sound track.")
+            stream, mono, bad = container.streams.audio[0], Mono(_PIECE_FRAMES), 0
+            for packet in container.demux(stream):
+                try:
+                    frames = packet.decode()
+                except (av.error.FFmpegError, ValueError) as error:
+                    if isinstance(error, av.error.EOFError | av.error.ExitError | av.error.TimeoutError):
+                        raise
+                    bad += 1
+                    if bad >= _BAD_IN_A_ROW:
+                        raise WebcastBroken("What comes cannot be decoded.") from error
+                    continue
+                bad = 0 if frames else bad
+                for frame in frames:
+                    for piece in mono.convert(frame):
+                        yield piece.copy()
+        finally:
+            container.close()
+
+
+def _translated(error: Exception) -> WebcastError:
+    """FFmpeg's, ssl's and urllib3's errors as ours."""
+    import av.error
+
+    text = f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"
+    statuses = (
+        (av.error.HTTPNotFoundError, 404),
+        (av.error.HTTPUnauthorizedError, 401),
+        (av.error.HTTPForbiddenError, 403),
+        (av.error.HTTPBadRequestError, 400),
+        (av.error.HTTPTooManyRequestsError, 429),
+        (av.error.HTTPOtherClientError, 410),
+        (av.error.HTTPServerError, 503),
+    )
+    for kind, status in statuses:
+        if isinstance(error, kind):
+            return WebcastRefused(f"The server answered with {status} ({text}).", status)
+    if isinstance(error, av.error.ExitError | TimeoutError | av.error.TimeoutError):
+        return WebcastTimeout(f"The server went silent ({text}).")
+    if isinstance(error, ssl.SSLError | ConnectionRefusedError | av.error.ConnectionRefusedError):
+        return WebcastUnreachable(f"No connection ({text}).")
+    if isinstance(error, av.error.InvalidDataError):
+        return WebcastBroken(f"It is no sound that can be played ({text}).")
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+        return WebcastUnreachable(f"No connection ({text}).")
+    return WebcastBroken(f"The stream broke ({text}).")
