@@ -142,10 +142,7 @@ async def build(
 
     trust = ClockTrust(settings=settings.clock, clock=clock, database=database)
     await trust.open()
-    store = Store(disk=hardware.disk, database=database, clock=clock, settings=settings.cache)
-    for message in settings.alerts.messages.values():
-        store.keep(Digest(message.media))
-    await store.open()
+    store = await _cellar(settings, hardware)
     fetcher = Fetcher(web=hardware.web, store=store, clock=clock, settings=settings.cache, rng=rng)
     shelf = Outbox(database=database, clock=clock, settings=settings.report)
     alerts = Alerts(database=database, outbox=shelf, clock=clock, root=root, node=node)
@@ -187,11 +184,7 @@ async def build(
     desk = AlertDesk(
         settings=settings.alerts, clock=clock, trust=trust, database=database, keyring=believed, router=router
     )
-    messages = StoredMessages(
-        messages=settings.alerts.messages,
-        readiness=readiness,
-        alerts=alerts,
-    )
+    messages = StoredMessages(messages=settings.alerts.messages, readiness=readiness, alerts=alerts)
     lives.append(("stored messages", messages.life))
     inbox = Inbox(
         settings=settings.broker, orders=settings.orders, node=node, groups=settings.node.groups, clock=clock,
@@ -206,6 +199,17 @@ async def build(
     return Rooms(
         router=router, alerts=alerts, lives=(*lives, ("monitor", monitor.life), ("inbox", inbox.life))
     )
+
+
+async def _cellar(settings: Settings, hardware: Hardware) -> Store:
+    """The media store, with the stored messages kept for ever. Raises DatabaseError, DiskError."""
+    store = Store(
+        disk=hardware.disk, database=hardware.database, clock=hardware.clock, settings=settings.cache
+    )
+    for message in settings.alerts.messages.values():
+        store.keep(Digest(message.media))
+    await store.open()
+    return store
 
 
 async def _keyring(settings: Settings, database: Database, alerts: Alerts, keys: bytes | None) -> Keyring:

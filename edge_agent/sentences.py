@@ -122,3 +122,29 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     ),
 }
 """Vietnamese, English."""
+
+LIVE: Final[Mapping[str, tuple[str, str]]] = {
+    "one_live": (
+        "Cần đúng một nguồn: --port hoặc --relay (RTP), hoặc --stream URL.",
+        "Give exactly one origin: --port or --relay (RTP), or --stream URL.",
+    ),
+    "bad_moment": (
+        "Thời điểm {text} không đúng dạng. Ví dụ: 2026-11-27T17:00:00+07:00, hoặc 30s, 5m.",
+        "The moment {text} does not have the right form. Examples: 2026-11-27T17:00:00+07:00, or 30s, 5m.",
+    ),
+    "bad_srtp_key": (
+        "{path} không chứa khóa SRTP (một dòng, 40 ký tự base64). Tạo khóa: edge-agent send --new-key TỆP",
+        "{path} holds no SRTP key (one line, 40 characters of base64). Make one: edge-agent send --new-key FILE",
+    ),
+    "bad_relay": (
+        "{text} không đúng dạng MÁY:CỔNG. Ví dụ: relay.example.vn:7000",
+        "{text} is not HOST:PORT. Example: relay.example.vn:7000",
+    ),
+    "watch_nothing": ("Không có buổi trực tiếp nào.", "There is no live session."),
+    "watch_session": (
+        "Lệnh {order}: đang phát {stage}, {since_s} giây.",
+        "Order {order}: {stage} is heard, for {since_s} s.",
+    ),
+    "watch_stage": ("    {name}: {figures}", "    {name}: {figures}"),
+}
+"""Of `edge-agent order live_start`, `send` and `watch`. Vietnamese, English."""

@@ -18,7 +18,18 @@ from edge_agent.command.signing import Signer, public_of
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LONG_AFTER = datetime(2099, 1, 1, tzinfo=UTC)
-EVERY_VERB = ("play", "say", "live_start", "stop", "release", "board_show", "board_clear", "volume", "ping", "alert")
+EVERY_VERB = (
+    "play",
+    "say",
+    "live_start",
+    "stop",
+    "release",
+    "board_show",
+    "board_clear",
+    "volume",
+    "ping",
+    "alert",
+)
 
 
 def signer(kid: str) -> Signer:

@@ -83,7 +83,7 @@ def stop(
     state_dir: StateDir = None,
     sim_dir: SimDir = None,
     hardware: HardwareOption = None,
-    socket_path: SocketOption = None,
+    socket_file: SocketOption = None,
     as_json: Json = False,
     lang: Lang = None,
 ) -> int:
@@ -93,7 +93,7 @@ def stop(
     if below is not None and order is not None:
         raise speech.Usage("not_both", one="--below", other="--order")
     asked = {"do": "stop", "class": below, "order": order, "for_s": _seconds(for_)}
-    path = socket_path or _path(config_file, state_dir, sim_dir, hardware)
+    path = socket_file or socket_path(config_file, state_dir, sim_dir, hardware)
     return _ask(asked, path, as_json=as_json, tongue=speech.language(lang))
 
 
@@ -109,12 +109,12 @@ def release(
     state_dir: StateDir = None,
     sim_dir: SimDir = None,
     hardware: HardwareOption = None,
-    socket_path: SocketOption = None,
+    socket_file: SocketOption = None,
     as_json: Json = False,
     lang: Lang = None,
 ) -> int:
     """End one sticky stop, or all."""
-    path = socket_path or _path(config_file, state_dir, sim_dir, hardware)
+    path = socket_file or socket_path(config_file, state_dir, sim_dir, hardware)
     return _ask({"do": "release", "stop": stop_id}, path, as_json=as_json, tongue=speech.language(lang))
 
 
@@ -124,19 +124,21 @@ def status(
     state_dir: StateDir = None,
     sim_dir: SimDir = None,
     hardware: HardwareOption = None,
-    socket_path: SocketOption = None,
+    socket_file: SocketOption = None,
     as_json: Json = False,
     lang: Lang = None,
 ) -> int:
     """Tell how the node is."""
-    path = socket_path or _path(config_file, state_dir, sim_dir, hardware)
+    path = socket_file or socket_path(config_file, state_dir, sim_dir, hardware)
     return _ask({"do": "status"}, path, as_json=as_json, tongue=speech.language(lang))
 
 
 # ---------------------------------------------------------------- the way there
 
 
-def _path(config_file: Path, state_dir: Path | None, sim_dir: Path | None, hardware: str | None) -> Path:
+def socket_path(
+    config_file: Path, state_dir: Path | None, sim_dir: Path | None, hardware: str | None
+) -> Path:
     """Where the daemon with this config listens; where a real one does, if the config does not tell."""
     try:
         settings = config.load(config_file, (), hardware)
@@ -154,12 +156,9 @@ def _path(config_file: Path, state_dir: Path | None, sim_dir: Path | None, hardw
 def _ask(asked: dict[str, Any], path: Path, *, as_json: bool, tongue: Language) -> int:
     """Send a request and tell the answer; returns the exit code."""
     try:
-        answer = json.loads(_talk(path, json.dumps(asked).encode() + b"\n"))
+        answer = json.loads(talk(path, json.dumps(asked).encode() + b"\n"))
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "…"
-        code = "box_forbidden" if isinstance(error, PermissionError) else "box_unreachable"
-        speech.complain(catalogue.say(code, tongue, path=path, why=why))
-        return UNREACHABLE
+        return unreachable(error, path, tongue)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     elif not answer["ok"]:
@@ -169,7 +168,15 @@ def _ask(asked: dict[str, Any], path: Path, *, as_json: bool, tongue: Language) 
     return 0 if answer["ok"] else REFUSED
 
 
-def _talk(path: Path, line: bytes) -> bytes:
+def unreachable(error: Exception, path: Path, tongue: Language) -> int:
+    """Say that nobody answers, and why; the exit code."""
+    why = getattr(error, "strerror", None) or "…"
+    code = "box_forbidden" if isinstance(error, PermissionError) else "box_unreachable"
+    speech.complain(catalogue.say(code, tongue, path=path, why=why))
+    return UNREACHABLE
+
+
+def talk(path: Path, line: bytes) -> bytes:
     """One line there, one line back. Raises OSError; ValueError when it hung up without an answer."""
     from hal.linux.control import short_path
 

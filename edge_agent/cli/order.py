@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from edge_agent.catalogue import Language
-from edge_agent.cli import posting, speech
+from edge_agent.cli import order_live, posting, speech
 from edge_agent.command.envelope import ISS_PATTERN
 from edge_agent.command.settings import ROOT_PATTERN
 from edge_agent.model import Precedence
@@ -57,6 +57,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(order, name="order")
     for name, arguments, text in (
         ("play", play, "Phát một tệp âm thanh / play a sound file."),
+        ("say", order_live.say, "Đọc một đoạn lời / speak a text."),
+        ("live_start", order_live.live_start, "Phát trực tiếp / let a live stream sound."),
         ("stop", stop, "Dừng một lệnh, hoặc mọi lệnh đến một lớp / stop an order, or all up to a class."),
         ("release", release, "Bỏ lệnh dừng / end a stop that lasts."),
         ("alert", alert, "Phát cảnh báo CAP, hoặc tin khẩn có sẵn / cry a CAP alert, or a stored message."),
@@ -82,13 +84,10 @@ def play(
     url: Annotated[
         str | None, typer.Option(help="Nơi tải tệp / where it may be fetched (http, https).")
     ] = None,
-    volume: Annotated[
-        int | None, typer.Option(min=0, max=100, help="Âm lượng lượt này / volume of this turn.")
-    ] = None,
-    zone: Annotated[
-        list[str] | None, typer.Option(help="Vùng loa; lặp lại được / a zone; may be repeated.")
-    ] = None,
-    title: Annotated[str, typer.Option(help="Tên chương trình / what the programme is called.")] = "",
+    volume: order_live.Volume = None,
+    zone: order_live.Zone = None,
+    title: order_live.Title = "",
+    start_at: order_live.StartAt = None,
 ) -> Args:
     """Arguments of `play`."""
     if (media is None) == (file is None):
@@ -97,8 +96,11 @@ def play(
     assert digest is not None
     if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) is None:
         raise speech.Usage("bad_digest", text=digest)
-    args: Args = {"media": digest, "url": url, "volume": volume, "zones": zone, "title": title or None}
-    return {name: value for name, value in args.items() if value is not None}
+    args: Args = {
+        "media": digest, "url": url, "volume": volume, "zones": zone, "title": title or None,
+        "start_at": order_live.start(start_at),
+    }  # fmt: skip
+    return order_live.given(args)
 
 
 def stop(

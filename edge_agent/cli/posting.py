@@ -148,6 +148,18 @@ def duration(text: str) -> timedelta | None:
     return span if timedelta(0) < span <= LONGEST else None
 
 
+def moment(text: str) -> datetime | None:
+    """RFC 3339 with a zone, or a `duration` from now; None when it is neither."""
+    span = duration(text)
+    if span is not None:
+        return SystemClock(always_synced=True).utc_now() + span
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
 class _Post:
     """One order on its way."""
 

@@ -70,6 +70,8 @@ SCHEMAS = (
 
 ARGS: dict[str, dict[str, Any]] = {
     "play": {"media": MEDIA},
+    "say": {"text": "Mời họp"},
+    "live_start": {"rtp": {"port": 5004}},
     "release": {},
     "stop": {},
     "board_show": {"text": "Họp thôn 19h30"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -17,13 +18,18 @@ from edge_agent.model import (
     BoardClear,
     BoardShow,
     Intent,
+    Live,
     Ping,
     Play,
     Precedence,
     ReasonCode,
     Release,
+    RtpOrigin,
+    Say,
     SetVolume,
     Stop,
+    Voice,
+    WebOrigin,
 )
 from tests.command.scene import ARGS, MEDIA, an_order, ident
 
@@ -36,6 +42,8 @@ def made(verb: str, **args: Any) -> Intent:
 
 INTENT_OF_VERB: dict[str, type[Intent]] = {
     "play": Play,
+    "say": Say,
+    "live_start": Live,
     "stop": Stop,
     "release": Release,
     "volume": SetVolume,
@@ -70,6 +78,23 @@ def test_a_play_carries_everything_it_was_given() -> None:
         ("a",),
         "Bản tin",
     )
+
+
+def test_a_live_order_says_where_its_sound_comes_from() -> None:
+    key = base64.b64encode(bytes(range(30))).decode()
+    rtp = {"relay": {"host": "r.vn", "port": 70}, "codec": "pcma", "red_type": None, "srtp": key}
+    live = made("live_start", rtp=rtp, mode="group", delay_ms=800, standby={"say": "Xin chờ"})
+    assert isinstance(live, Live)
+    origin = live.origin
+    assert isinstance(origin, RtpOrigin)
+    assert (origin.port, origin.relay, origin.clock_hz, origin.red_type) == (0, ("r.vn", 70), 8_000, None)
+    assert origin.srtp_key == bytes(range(30))
+    assert key not in repr(live)
+    assert str(origin.srtp_key) not in repr(live), "a key is in no log"
+    assert live.standby.voice == Voice("Xin chờ", "vi")
+    pull = made("live_start", stream={"url": "https://x/a", "pin": MEDIA})
+    assert isinstance(pull, Live)
+    assert pull.origin == WebOrigin(url="https://x/a", pin=MEDIA)
 
 
 def test_a_stop_is_for_one_order_or_up_to_a_class_or_for_everything() -> None:
@@ -181,6 +206,26 @@ def test_the_rest() -> None:
         ("play", {"media": MEDIA, "volume": "70"}, "volume"),
         ("play", {"media": MEDIA, "zones": ["a"] * 17}, "zones"),
         ("play", {"media": MEDIA, "zone": "a"}, "zone"),
+        ("play", {"media": MEDIA, "start_at": "2026-11-23T17:00:00"}, "start_at"),
+        ("play", {"media": MEDIA, "start_at": "2031-11-23T17:00:00+07:00"}, "start_at"),
+        ("say", {}, "text"),
+        ("say", {"text": "a", "language": "vi; rm"}, "language"),
+        ("say", {"text": "a", "times": 11}, "times"),
+        ("live_start", {}, "rtp"),
+        ("live_start", {"rtp": {"port": 5004}, "stream": {"url": "http://x/a"}}, "rtp"),
+        ("live_start", {"rtp": {}}, "relay"),
+        ("live_start", {"rtp": {"port": 80}}, "port"),
+        ("live_start", {"rtp": {"port": 5004, "group": "10.0.0.1"}}, "group"),
+        ("live_start", {"rtp": {"port": 5004, "codec": "mp3"}}, "codec"),
+        ("live_start", {"rtp": {"port": 5004, "codec": "pcmu", "clock_hz": 48000}}, "clock_hz"),
+        ("live_start", {"rtp": {"port": 5004, "payload_type": 97}}, "red_type"),
+        ("live_start", {"rtp": {"port": 5004, "srtp": "short"}}, "srtp"),
+        ("live_start", {"rtp": {"port": 5004}, "mode": "group"}, "delay_ms"),
+        ("live_start", {"rtp": {"port": 5004}, "max_s": 30_000}, "max_s"),
+        ("live_start", {"stream": {"url": "rtsp://x/a"}}, "url"),
+        ("live_start", {"stream": {"url": "http://x/a", "pin": MEDIA}}, "https"),
+        ("live_start", {"stream": {"url": "http://x/a"}, "mode": "group", "delay_ms": 500}, "stream"),
+        ("live_start", {"rtp": {"port": 5004, "relay": {"host": "a b", "port": 1}}}, "host"),
         ("stop", {"order": ident(1), "class": "routine"}, "order"),
         ("stop", {"class": "all"}, "class"),
         ("board_show", {"text": ""}, "text"),

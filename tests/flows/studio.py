@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def voice(seconds: float, *, seed: int = 7) -> Frames:
     return speech_like(seconds, seed=seed)
 
 
-def tone_station(hz: float, level: float = 0.2) -> object:
+def tone_station(hz: float, level: float = 0.2) -> Callable[[int], Frames]:
     """Sound for a `VirtualStation`."""
 
     def sound(at: int) -> Frames:

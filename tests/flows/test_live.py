@@ -238,7 +238,7 @@ def test_silence_at_a_station_is_a_failure_and_reconnecting_adds_no_delay(villag
 def test_dangerous_noise_is_stopped_within_a_second(village: Village, kind: str) -> None:
     rng = np.random.default_rng(3)
 
-    def bad(at: int) -> Frames:
+    def bad(_at: int) -> Frames:
         block = rng.uniform(-1, 1, RATE_HZ // 10).astype(np.float32)
         return block if kind == "noise" else np.sign(block).astype(np.float32)
 
