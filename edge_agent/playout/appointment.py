@@ -6,6 +6,7 @@ live group; what is further off than steering mends is left out, or waited for.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _REACH_FRAMES = RATE_HZ // 50
 _AT_ONCE = 2 * RATE_HZ
+_ERRORS = 256
 
 
 class Appointed:
@@ -40,7 +42,7 @@ class Appointed:
         self._skipped = 0
         self._begun = False
         self._edge = True
-        self._error_ns: int | None = None
+        self._errors_ns: deque[int] = deque(maxlen=_ERRORS)
 
     @property
     def live(self) -> bool:
@@ -87,8 +89,9 @@ class Appointed:
         found: dict[str, object] = {"drift_ppm": round(self._steering.ppm, 1)}
         if self._skipped:
             found["joined_late_ms"] = self._skipped * 1_000 // RATE_HZ
-        if self._error_ns is not None:
-            found["sync_error_ms"] = round(self._error_ns / 1e6, 2)
+        if self._errors_ns:
+            p95 = np.percentile(np.abs(self._errors_ns), 95)
+            found["sync_error_ms"] = {"p95": round(float(p95) / 1e6, 2)}
         return found
 
     def _silence(self, frames: int) -> Frames:
@@ -123,7 +126,7 @@ class Appointed:
             if out.size:
                 break
         if self._begun:
-            self._error_ns = late_ns
+            self._errors_ns.append(late_ns)
         self._begun = True
         if self._edge:
             out = out.copy()

@@ -358,7 +358,7 @@ class JitterBuffer:
         """Wait until the first packet is due; the line then begins with it."""
         while self.settings.mode is Mode.GROUP and len(self._order) > 1:  # a late joiner begins in its place
             due = self.due_ns(self._order[0])
-            if due is None or due >= playout_ns - round(_FALL_IN_MS * MS):
+            if due is None or due >= playout_ns - 2 * self._ns_per_tick:
                 break
             self._forget(self._order[0])
             self.statistics.discarded += 1

@@ -7,6 +7,7 @@ a quiet piece of what was decoded, and only when there was none for long by one 
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ _EDIT_NS = 25_000_000
 _SPLICE_NS = 60_000_000
 _SPLICE_AFTER_S = 3.0
 """So far off, and so long without a quiet piece: then by pitch periods."""
+_ERRORS = 512
+"""Ten seconds of pieces."""
+_REPORTS = 5
+_OVERTAKEN_NS = 300_000_000
 _PIECES_MAX = 64
 """In one `get`: more would be a stream of nothing but restarts."""
 
@@ -90,10 +95,12 @@ class Reception:
         self._blend: Frames | None = None
         self.ended = False
         """The sender has said goodbye."""
+        self._ended_ns = 0
         self.heard = Heard(real=False, pausing=False, waiting=True)
-        self.sync_error_ns: int | None = None
-        """In a group: how late the next frame sounds, by what the card says."""
+        self.sync_errors_ns: deque[int] = deque(maxlen=_ERRORS)
+        """In a group: how late the latest pieces sounded, by what the card says."""
         self._report: rtcp.SenderReport | None = None
+        self._reports: deque[rtcp.SenderReport] = deque(maxlen=_REPORTS)
         self._report_at_ns = 0
 
     # ------------------------------------------------------------ the network's side
@@ -112,10 +119,11 @@ class Reception:
             return False
         strays = self.statistics.stray
         self.buffer.put(packet, arrival_ns)
-        if strays == self.statistics.stray:
+        if strays != self.statistics.stray:
+            return False
+        if arrival_ns - self._ended_ns > _OVERTAKEN_NS:  # else the goodbye has overtaken it
             self.ended = False
-            return True
-        return False
+        return True
 
     def _media(self, packet: rtp.RtpPacket) -> MediaPacket:
         copies: tuple[tuple[int, bytes, int], ...] = ()
@@ -148,8 +156,10 @@ class Reception:
             match report:
                 case rtcp.SenderReport() if self.buffer.ssrc in {None, report.ssrc}:
                     self._report, self._report_at_ns, ours = report, arrival_ns, True
+                    self._reports.append(report)
                 case rtcp.Goodbye() if self.buffer.ssrc in report.ssrcs:
                     self.ended = ours = True
+                    self._ended_ns = arrival_ns
                 case _:
                     pass
         return ours
@@ -203,6 +213,11 @@ class Reception:
         found = self._out.take(frames)
         return found if found.size == frames else np.pad(found, (0, frames - found.size))
 
+    @property
+    def over(self) -> bool:
+        """The sender has said goodbye, and all that came before it was given out."""
+        return self.ended and not self.buffer.level_packets()
+
     def resume(self) -> None:
         """After an interruption: what came meanwhile is old; go on with what comes now."""
         self.buffer.flush()
@@ -213,22 +228,27 @@ class Reception:
         found = self.statistics.report()
         found["target_ms"] = self.buffer.target_ns // 1_000_000
         found["drift_ppm"] = round(self._steering.ppm, 1)
-        if self.sync_error_ns is not None:
-            found["sync_error_ms"] = round(self.sync_error_ns / 1e6, 2)
+        if self.sync_errors_ns:
+            p95 = np.percentile(np.abs(self.sync_errors_ns), 95)
+            found["sync_error_ms"] = {"p95": round(float(p95) / 1e6, 2)}
         return found
 
     # ------------------------------------------------------------ in time
 
     def _pin(self, wall_offset_ns: int | None) -> None:
         """In a group the line is the sender's wall clock: T = NTP + delay + trim (AUDIO.md, "Together in time")."""
-        report = self._report
-        if report is None or wall_offset_ns is None or self.buffer.ssrc is None:
+        ssrc = self.buffer.ssrc
+        begins = sorted(self._begin_ns(report) for report in self._reports if report.ssrc == ssrc)
+        if not begins or wall_offset_ns is None:
             self.buffer.pin(None)
             return
-        place_ns = round(self.buffer.position_of(report.timestamp) * NS / self.settings.clock_hz)
-        taken_ns = rtcp.wall_ns(report.ntp) - wall_offset_ns
         late_ms = self.settings.group_delay_ms + self.settings.trim_ms
-        self.buffer.pin(taken_ns + round(late_ms * 1e6) - place_ns)
+        self.buffer.pin(begins[len(begins) // 2] - wall_offset_ns + round(late_ms * 1e6))
+
+    def _begin_ns(self, report: rtcp.SenderReport) -> int:
+        """When position 0 of the line was taken, by one report; many senders' are some ms off, so several are asked."""
+        place_ns = round(self.buffer.position_of(report.timestamp) * NS / self.settings.clock_hz)
+        return rtcp.wall_ns(report.ntp) - place_ns
 
     def _late_ns(self, at_ns: int) -> int | None:
         """How late what comes next sounds, by where it should be."""
@@ -241,7 +261,7 @@ class Reception:
         if late_ns is None:
             return self._steering.ratio
         if self.settings.buffer.mode is Mode.GROUP and not frozen:
-            self.sync_error_ns = late_ns
+            self.sync_errors_ns.append(late_ns)
         frozen = frozen or abs(late_ns) > _EDIT_NS
         return self._steering.step(late_ns, elapsed_s, frozen=frozen)
 

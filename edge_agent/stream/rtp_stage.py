@@ -80,7 +80,7 @@ class RtpStage:
 
     @property
     def over(self) -> bool:
-        return self.reception.ended and self.reception.heard.waiting
+        return self.reception.over
 
     def start(self) -> None:
         if self._life is None:

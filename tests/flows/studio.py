@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 RATE_HZ = 48_000
 PACKET_S = 0.02
-STUDIO = "10.0.0.9"
+STUDIO = "10.0.0.200"
 
 
 def voice(seconds: float, *, seed: int = 7) -> Frames:
@@ -71,7 +71,8 @@ class Studio:
         try:
             await self._packets(socket, to, pause)
             if goodbye:
-                self._tell(socket, to, self._packetiser.goodbye(self._wall_ns()), rtcp=True)
+                sent_ns = round(self._frames.size // FRAMES * PACKET_S * NS)
+                self._tell(socket, to, self._packetiser.goodbye(self.began_wall_ns + sent_ns), rtcp=True)
         finally:
             self.heard += socket.take()
             socket.close()
