@@ -8,7 +8,7 @@ imports run in the same direction, top to bottom, and results return as the valu
 ::
 
     __main__        the entry
-    cli/            what people type        app check enrol keys keyfile keysheet order order_live posting box watch run silence speech log_lines;
+    cli/            what people type        app check enrol keys keyfile keysheet order order_live posting send sending box watch run silence speech log_lines;
                                             demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
     agent           builds the rooms, starts them bottom-up, stops them in exact reverse
     doors           opens the doors a config asks for, each real or virtual

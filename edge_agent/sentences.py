@@ -140,6 +140,23 @@ LIVE: Final[Mapping[str, tuple[str, str]]] = {
         "{text} không đúng dạng MÁY:CỔNG. Ví dụ: relay.example.vn:7000",
         "{text} is not HOST:PORT. Example: relay.example.vn:7000",
     ),
+    "one_input": (
+        "Cần đúng một nguồn: TỆP, - (đầu vào chuẩn) hoặc --mic.",
+        "Give exactly one input: FILE, - (standard input) or --mic.",
+    ),
+    "to_or_listen": (
+        "Cần --to MÁY:CỔNG, hoặc --listen CỔNG (nút ở sau NAT tự gọi đến).",
+        "Give --to HOST:PORT, or --listen PORT (nodes behind a NAT call it).",
+    ),
+    "cannot_send": ("Không phát được: {why}", "It cannot be sent: {why}"),
+    "srtp_key_made": (
+        "Đã tạo khóa SRTP {path} (chỉ chủ tệp đọc được). Dùng cho send --key-file và order live_start --srtp-file.",
+        "Made the SRTP key {path} (for its owner's eyes only). For send --key-file and order live_start --srtp-file.",
+    ),
+    "sending": (
+        "{packets} gói, {kbit} kbit/s, {listeners} nơi nhận, mất {lost} %, jitter {jitter} ms",
+        "{packets} packets, {kbit} kbit/s, {listeners} receivers, {lost} % lost, jitter {jitter} ms",
+    ),
     "watch_nothing": ("Không có buổi trực tiếp nào.", "There is no live session."),
     "watch_session": (
         "Lệnh {order}: đang phát {stage}, {since_s} giây.",

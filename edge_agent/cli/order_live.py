@@ -186,10 +186,16 @@ def srtp_key(file: Path | None) -> str | None:
     return text
 
 
-def _relay(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
+def address(text: str) -> tuple[str, int]:
+    """HOST:PORT. Raises speech.Usage."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise speech.Usage("bad_relay", text=text)
-    return {"host": host.strip("[]"), "port": int(port)}
+    return host.strip("[]"), int(port)
+
+
+def _relay(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    host, port = address(text)
+    return {"host": host, "port": port}

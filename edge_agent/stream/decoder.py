@@ -56,10 +56,15 @@ class OpusVoice:
         return self._decoder.decode(payload)
 
     def recover(self, following: bytes, frames: int) -> tuple[Frames, bool]:
-        return self._decoder.recover(following, frames)
+        return self._decoder.recover(following, _whole(frames))
 
     def conceal(self, frames: int) -> Frames:
-        return self._decoder.conceal(max(120, frames // 120 * 120))
+        return self._decoder.conceal(_whole(frames))
+
+
+def _whole(frames: int) -> int:
+    """Opus makes up multiples of 2.5 ms; a hole may have any length (GStreamer's first packet is a short one)."""
+    return max(120, frames // 120 * 120)
 
 
 class PcmVoice:
