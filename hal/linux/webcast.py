@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import queue
 import socket
@@ -222,6 +223,6 @@ def _translated(error: Exception) -> WebcastError:
         return WebcastUnreachable(f"No connection ({text}).")
     if isinstance(error, av.error.InvalidDataError):
         return WebcastBroken(f"It is no sound that can be played ({text}).")
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError) and error.errno != errno.EIO:
         return WebcastUnreachable(f"No connection ({text}).")
     return WebcastBroken(f"The stream broke ({text}).")
