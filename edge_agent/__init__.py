@@ -23,7 +23,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
     programmes      makes the source of what asks for the loudspeaker: a recording, words, live sound
-    stream/         live sound              sessions chain stage rtp_stage pull settings; rtp rtcp red srtp unwrap delay modes pieces
+    stream/         live sound              sessions chain stage rtp_stage pull settings; rtp rtcp red srtp unwrap delay drift modes pieces
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources appointment steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings

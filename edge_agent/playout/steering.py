@@ -24,24 +24,32 @@ class Steering:
         self._kp = kp_per_s
         self._ki = ki_per_s2
         self._sum = 0.0
+        self._known: float | None = None
         self.ratio = 1.0
 
     @property
     def ppm(self) -> float:
         """What the crystals differ by, as learnt: positive when the source's runs faster than the card's."""
-        return self._sum * 1e6
+        return (self._sum + (self._known or 0.0)) * 1e6
+
+    def know(self, ppm: float) -> None:
+        """What the crystals differ by was measured: what was learnt from errors before is not needed any more."""
+        if self._known is None:
+            self._sum = 0.0
+        self._known = max(-RATIO_MAX, min(RATIO_MAX, ppm / 1e6))
 
     def step(self, late_ns: int, elapsed_s: float, *, frozen: bool = False) -> float:
         """The ratio for the next frames, from how late the next frame of the source will sound.
 
         `frozen`: the error is not the clocks' (concealing, warming up): nothing is learnt from it.
         """
+        known = self._known or 0.0
         error_s = max(-_REACH_NS, min(_REACH_NS, late_ns)) / NS
         push = 0.0 if frozen else self._kp * error_s
         if (
-            not frozen and abs(self._sum + push) < RATIO_MAX
+            not frozen and abs(known + self._sum + push) < RATIO_MAX
         ):  # at its limit the error is no measure of the rates
             learnt = self._sum + self._ki * error_s * elapsed_s
             self._sum = max(-RATIO_MAX, min(RATIO_MAX, learnt))
-        self.ratio = 1.0 + max(-RATIO_MAX, min(RATIO_MAX, self._sum + push))
+        self.ratio = 1.0 + max(-RATIO_MAX, min(RATIO_MAX, known + self._sum + push))
         return self.ratio

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import soxr
@@ -73,9 +73,11 @@ class PcmVoice:
     def __init__(self, codec: str, clock_hz: int) -> None:
         self._table = None if codec == "l16" else _table(codec)
         self._clock_hz = clock_hz
-        self._soxr = (
-            None if clock_hz == RATE_HZ else soxr.ResampleStream(clock_hz, RATE_HZ, 1, dtype="float32")
-        )
+        self._soxr: Any = None
+        if clock_hz != RATE_HZ:
+            # With a fixed ratio soxr gives out in blocks of up to 150 ms; its variable one keeps back 30 ms at most.
+            self._soxr = soxr.ResampleStream(clock_hz, RATE_HZ, 1, dtype="float32", vr=True)
+            self._soxr.set_io_ratio(clock_hz / RATE_HZ, 1.0, 0)
         self._history = np.zeros(round(_HISTORY_S * clock_hz), np.float32)
         self._repeat: Frames | None = None
 

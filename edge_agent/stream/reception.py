@@ -19,6 +19,7 @@ from edge_agent.playout.rate import Rate
 from edge_agent.playout.steering import FIRM_KI, FIRM_KP, Steering
 from edge_agent.stream import decoder, red, rtcp, rtp
 from edge_agent.stream.concealment import Ladder
+from edge_agent.stream.drift import Slope
 from edge_agent.stream.edits import quiet, splice
 from edge_agent.stream.jitter_buffer import JitterBuffer
 from edge_agent.stream.line import Line
@@ -102,6 +103,10 @@ class Reception:
         self._report: rtcp.SenderReport | None = None
         self._reports: deque[rtcp.SenderReport] = deque(maxlen=_REPORTS)
         self._report_at_ns = 0
+        self._senders, self._cards = Slope(), Slope()
+        self._resets = self._given = 0
+        self.drift_ppm: float | None = None
+        """By how much the sender's crystal is faster than the card's, as measured; None: not known yet."""
 
     # ------------------------------------------------------------ the network's side
 
@@ -121,9 +126,32 @@ class Reception:
         self.buffer.put(packet, arrival_ns)
         if strays != self.statistics.stray:
             return False
+        self._learn_senders(packet.timestamp, arrival_ns)
         if arrival_ns - self._ended_ns > _OVERTAKEN_NS:  # else the goodbye has overtaken it
             self.ended = False
         return True
+
+    def _learn_senders(self, timestamp: int, arrival_ns: int) -> None:
+        """The sender's crystal against our clock. A sender that begins anew has another one."""
+        if (resets := sum(self.statistics.resets.values())) != self._resets:
+            self._resets = resets
+            self._senders.clear()
+        place_ns = round(self.buffer.position_of(timestamp) * NS / self.settings.clock_hz)
+        if self._senders.put(arrival_ns, arrival_ns - place_ns):
+            self._know()
+
+    def _learn_cards(self, frames: int, playout_ns: int) -> None:
+        """The card's crystal against our clock."""
+        if self._cards.put(playout_ns, playout_ns - self._given * NS // RATE_HZ):
+            self._know()
+        self._given += frames
+
+    def _know(self) -> None:
+        """Both slopes are of our time less theirs: who is fast has a falling one."""
+        senders, cards = self._senders.ppm, self._cards.ppm
+        if senders is not None and cards is not None and self.settings.buffer.mode is not Mode.GROUP:
+            self.drift_ppm = cards - senders
+            self._steering.know(self.drift_ppm)
 
     def _media(self, packet: rtp.RtpPacket) -> MediaPacket:
         copies: tuple[tuple[int, bytes, int], ...] = ()
@@ -188,6 +216,7 @@ class Reception:
         """
         if self.settings.buffer.mode is Mode.GROUP:
             self._pin(wall_offset_ns)
+        self._learn_cards(frames, playout_ns)
         real = pausing = waiting = False
         pieces = 0
         while self._out.held < frames:
@@ -222,12 +251,13 @@ class Reception:
         """After an interruption: what came meanwhile is old; go on with what comes now."""
         self.buffer.flush()
         self._out.clear()
+        self._cards.clear()
 
     def report(self) -> dict[str, object]:
         """The session's figures, for the wire."""
         found = self.statistics.report()
         found["target_ms"] = self.buffer.target_ns // 1_000_000
-        found["drift_ppm"] = round(self._steering.ppm, 1)
+        found["drift_ppm"] = round(self._steering.ppm if self.drift_ppm is None else self.drift_ppm, 1)
         if self.sync_errors_ns:
             p95 = np.percentile(np.abs(self.sync_errors_ns), 95)
             found["sync_error_ms"] = {"p95": round(float(p95) / 1e6, 2)}
@@ -262,7 +292,7 @@ class Reception:
             return self._steering.ratio
         if self.settings.buffer.mode is Mode.GROUP and not frozen:
             self.sync_errors_ns.append(late_ns)
-        frozen = frozen or abs(late_ns) > _EDIT_NS
+        frozen = frozen or abs(late_ns) > _SPLICE_NS
         return self._steering.step(late_ns, elapsed_s, frozen=frozen)
 
     def _mended(self, made: Frames, at_ns: int) -> Frames:
