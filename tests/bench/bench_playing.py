@@ -92,7 +92,8 @@ def _in_turn(programme: Path, pulse: PulseDaemon) -> Iterator[tuple[str, Taken]]
             yield peer, _peer(command, pulse)
 
 
-def _watch(pid: int, pulse: PulseDaemon) -> Taken:
+def watch(pid: int, pulse: PulseDaemon) -> Taken:
+    """What a process takes over some seconds, once it has settled."""
     pause(SETTLE_S)
     mine, theirs, begun = cpu_seconds(pid), cpu_seconds(pulse.pid), seconds()
     pause(WATCH_S)
@@ -105,7 +106,7 @@ def _peer(command: list[str], pulse: PulseDaemon) -> Taken:
         command, env=pulse.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        return _watch(process.pid, pulse)
+        return watch(process.pid, pulse)
     finally:
         process.terminate()
         process.wait(10)
@@ -124,7 +125,7 @@ async def _node(programme: Path, pulse: PulseDaemon, *, board: str) -> Taken:
             args = {"media": digest_of(programme), "url": f"{media}/{programme.name}"}
             order, _ = await ours.order("play", args)
             await ours.until(order, OrderState.EXECUTING)
-            return await asyncio.to_thread(_watch, node.pid, pulse)
+            return await asyncio.to_thread(watch, node.pid, pulse)
 
 
 if __name__ == "__main__":

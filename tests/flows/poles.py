@@ -171,11 +171,15 @@ class _Line:
     def piece(self, at_s: float, count: int) -> Frames:
         """`count` samples at 48 kHz of true time, from an instant on."""
         out: Frames = np.zeros(count, np.float32)
-        times = at_s + np.arange(count) / RATE_HZ
         for start_s, frames in self._segments:
-            places = (times - start_s) * self._per_s
-            inside = (places >= 0) & (places < frames.size)
-            out[inside] = np.interp(places[inside], np.arange(frames.size), frames)
+            begin = (at_s - start_s) * self._per_s
+            if begin >= frames.size - 1 or begin + count * self._per_s / RATE_HZ <= 0:
+                continue
+            places = begin + np.arange(count) * (self._per_s / RATE_HZ)
+            inside = (places >= 0) & (places < frames.size - 1)
+            whole = places[inside].astype(np.int64)
+            part = (places[inside] - whole).astype(np.float32)
+            out[inside] = frames[whole] * (1 - part) + frames[whole + 1] * part
         return out
 
 

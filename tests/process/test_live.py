@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,20 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from tests.playout.media import speech_like, wav
 from tests.process.conftest import Outside, OutsideMaker
 from tests.process.node import NAME, ROOT, Node, order, pause, seal
+from tests.process.pair import DRIFTS_PPM, NS, RATE_HZ, SECOND, free_ports, offsets_ms, send
 
 pytestmark = pytest.mark.realtime
-
-RATE_HZ = 48_000
-NS = 1_000_000_000
-DRIFTS_PPM = (100.0, -100.0)
-SECOND = "thon-hai"
-Sound = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -54,53 +47,6 @@ def pair(make_outside: OutsideMaker) -> Pair:
     other.start()
     outside.server.online(after=before)
     return Pair(outside, (outside.node, other))
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def send(file: Path, ports: list[int], *more: str) -> subprocess.Popen[bytes]:
-    to = [word for port in ports for word in ("--to", f"127.0.0.1:{port}")]
-    return subprocess.Popen([sys.executable, "-m", "edge_agent", "send", str(file), *to, *more])
-
-
-def given_off(node: Node, drift_ppm: float) -> tuple[float, Sound]:
-    """(CLOCK_BOOTTIME of the first sample, s; samples at 48 kHz of true time) of the node's only turn."""
-    facts, frames = node.heard_facts(), node.heard()
-    session = max(facts["sessions"], key=lambda each: each["frames"])
-    first = session["first_frame"]
-    played = frames[first : first + session["frames"]]
-    begins_s = facts["start_monotonic_ns"] / NS + first / RATE_HZ
-    rate = RATE_HZ * (1 + drift_ppm / 1e6)
-    places = np.arange(int(played.size / (1 + drift_ppm / 1e6))) * rate / RATE_HZ
-    return begins_s, np.interp(places, np.arange(played.size), played)
-
-
-def offsets_ms(nodes: tuple[Node, Node]) -> list[float]:
-    """How much later the second node is heard than the first, for each half second in which both are."""
-    (first_s, first), (second_s, second) = (given_off(n, d) for n, d in zip(nodes, DRIFTS_PPM, strict=True))
-    shift = round((first_s - second_s) * RATE_HZ)
-    piece, reach, found = RATE_HZ // 2, RATE_HZ // 20, []
-    for at in range(reach, first.size - piece - reach, piece):
-        there = at + shift - reach
-        window = second[max(0, there) : there + piece + 2 * reach]
-        mine = first[at : at + piece]
-        if there < 0 or window.size < piece + 2 * reach or np.sqrt((mine**2).mean()) < 0.005:
-            continue
-        alike = np.correlate(window, mine, "valid")
-        best = int(np.argmax(alike))
-        power = np.linalg.norm(mine) * np.linalg.norm(window[best : best + piece]) + 1e-9
-        if alike[best] / power > 0.8:
-            exact = (first_s - second_s) * RATE_HZ - shift
-            found.append((best - reach - exact) / RATE_HZ * 1_000)
-    return found
 
 
 def test_two_processes_say_one_stream_together(pair: Pair, tmp_path: Path) -> None:
