@@ -1,9 +1,10 @@
 """Time from the kernel: CLOCK_BOOTTIME for durations, the system's wall clock for dates.
 
 Facts about trust: systemd-timesyncd touches `/run/systemd/timesync/synchronized` each time it
-has set the clock, and chrony's and our own units can do the same. ProtectClock= forbids
-adjtimex, so this file is the one witness a hardened unit can read. /run is a tmpfs on a
-normal system; where it is not, a file older than this boot says nothing.
+has set the clock, and chrony's and our own units can do the same. /run is a tmpfs on a
+normal system; where it is not, a file older than this boot says nothing. adjtimex(2), which our
+unit leaves open for reading, tells how far the clock may be off. chrony keeps that up; systemd-timesyncd sets
+both errors to 0 whenever it sets the clock, which is no bound, so an estimated error of 0 counts as not knowing.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class SystemClock:
         """The kernel's maximum error (adjtimex(2), read only); it grows by itself until the time service sets it anew."""
         timex = _Timex()
         state = _libc().adjtimex(ctypes.byref(timex))
-        if state < 0 or state == _TIME_ERROR or timex.maxerror >= _NEVER_SET_US:
+        if state < 0 or state == _TIME_ERROR or timex.maxerror >= _NEVER_SET_US or not timex.esterror:
             return None
         return int(timex.maxerror) * 1_000
 
@@ -80,6 +81,7 @@ class _Timex(ctypes.Structure):
         ("offset", ctypes.c_long),
         ("freq", ctypes.c_long),
         ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
         ("rest", ctypes.c_byte * 256),
     )
 

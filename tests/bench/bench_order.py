@@ -1,4 +1,4 @@
-"""Order published to first sample, beyond amplifier settling; emergency over a bulletin; stop to silence.
+"""Order published to first sample, beyond amplifier settling; emergency over a bulletin; stop to silence; live sound.
 
 Measured twice: on the virtual card, whose `heard.wav` says sample by sample what it was given and when,
 and at the monitor of PulseAudio's null sink behind the real driver, which adds what PortAudio and the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import wave
@@ -26,6 +27,7 @@ from tests.bench.ear import Ear
 from tests.bench.measure import figure, pause
 from tests.bench.node import Server, running, server
 from tests.hal.pulse import PulseDaemon, missing
+from tests.process.pair import free_ports
 
 if TYPE_CHECKING:
     from hal.ports import Frames
@@ -56,6 +58,8 @@ def main() -> None:
         at = asyncio.run(_orders(url))
         node.end()  # the recording is whole when it has ended
         _tell("virtual card", at, *hear(node.sim_dir))
+    for mode in ("talk", "solo"):
+        _live(mode)
     why = missing()
     if why is not None:
         print(f"skipped: the real driver: {why}", file=sys.stderr)
@@ -65,6 +69,52 @@ def main() -> None:
         with running(*DOORS, "--set", "hardware.sound=linux", env=pulse.environment()) as (_, url):
             at = asyncio.run(_orders(url))
             _tell("PortAudio, PulseAudio null sink", at, *ear.heard())
+
+
+def _live(mode: str) -> None:
+    """From the order to the first live sample, while the studio already sends; from the stop to silence."""
+    with running(*DOORS, env=os.environ, recorded=True) as (node, url), tempfile.TemporaryDirectory() as name:
+        tone = Path(name, "tone.wav")
+        _tone(tone, LOW_HZ, 20)
+        (port,) = free_ports(1)
+        command = [
+            sys.executable,
+            "-m",
+            "edge_agent",
+            "send",
+            str(tone),
+            "--loop",
+            "--to",
+            f"127.0.0.1:{port}",
+        ]
+        studio = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            at = asyncio.run(_live_orders(url, port, mode))
+        finally:
+            studio.terminate()
+            studio.wait(10)
+        node.end()
+        heard, start_ns = hear(node.sim_dir)
+    level = np.abs(heard)
+    cold = [ms - SETTLING_MS for ms in _first(level > AUDIBLE, at.cold, start_ns)]
+    figure("live_order_to_sound_beyond_settling", cold, "ms", mode=mode, card="virtual card")
+    silent = [_silent(level, at_ns, start_ns) for at_ns in at.stop]
+    figure("live_stop_to_silence", silent, "ms", aim="<= 150", mode=mode, card="virtual card")
+
+
+async def _live_orders(url: str, port: int, mode: str) -> Published:
+    at, phase = Published(), random.Random(2)
+    async with server(url) as ours:
+        for _ in range(RUNS):
+            live, at_ns = await ours.order("live_start", {"rtp": {"port": port}, "mode": mode})
+            at.cold.append(at_ns)
+            await ours.until(live, OrderState.EXECUTING)
+            await asyncio.to_thread(pause, 6.0 + phase.uniform(0, 0.1))
+            stop, at_ns = await ours.order("stop", {"order": live}, Precedence.EMERGENCY)
+            at.stop.append(at_ns)
+            await ours.until(stop)
+            await asyncio.to_thread(pause, 2.5)
+    return at
 
 
 async def _orders(url: str) -> Published:
