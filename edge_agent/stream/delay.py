@@ -112,9 +112,9 @@ class Target:
         self._half_max_ns = 0
 
     def _usual_ns(self) -> int:
-        """The quantile of the histogram, the upper edge of its bucket."""
+        """The quantile of the histogram, the upper edge of its bucket; the lowest before anything was learnt."""
         if not self._weight:
-            return 0
+            return BUCKET_MS * MS
         left = self._weight * (1 - self._settings.quantile)
         for bucket in range(BUCKETS - 1, -1, -1):
             left -= self._histogram[bucket]

@@ -38,7 +38,8 @@ class Holes:
             self._statistics.concealed_ms["network"] -= self._ms(ticks)
             self._statistics.lost -= 1
             self._statistics.fec_recovered += 1
-            self._gap_ticks = 0
+            self._gap_ticks -= ticks
+            self.end_gap()
 
     def came_late(self, position: int) -> None:
         """A packet for a place that has been rendered: a hole's, or a second one."""

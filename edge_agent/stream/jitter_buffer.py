@@ -23,17 +23,7 @@ from edge_agent.stream.delay import Target, WindowedExtreme
 from edge_agent.stream.feedback import Feedback
 from edge_agent.stream.holes import Holes
 from edge_agent.stream.modes import BufferSettings, Mode
-from edge_agent.stream.pieces import (
-    Conceal,
-    MediaPacket,
-    Pause,
-    Piece,
-    Play,
-    Recover,
-    Restart,
-    Slot,
-    Wait,
-)
+from edge_agent.stream.pieces import Conceal, MediaPacket, Pause, Piece, Play, Recover, Restart, Slot, Wait
 from edge_agent.stream.statistics import Statistics
 from edge_agent.stream.unwrap import Unwrap, difference
 
@@ -74,7 +64,7 @@ class JitterBuffer:
         self._candidate: tuple[int, int, str] | None = None
         self._firsts: dict[int, tuple[MediaPacket, int]] = {}
         self._stale_since: tuple[int, int] | None = None
-        self._span = 0
+        self._span = settings.span_ms * settings.clock_hz // 1_000
         self._base = WindowedExtreme(_BASE_WINDOW_NS)
         self._target = Target(settings.target, margin_ns=0)
         self._margin()
@@ -473,14 +463,18 @@ class JitterBuffer:
         return Pause(cursor, ticks)
 
     def _after_hold(self, cursor: int, following: int, playout_ns: int) -> Piece:
-        """The line was held and now packets are there, but not the next one: what lies between was lost."""
+        """The line was held and now packets are there, but not the next one: what lies between was lost.
+
+        The last lost one is passed over in its place: what follows may hold a coarse copy.
+        """
         due = self.due_ns(following)
         assert due is not None
         left = round((due - playout_ns) / self._ns_per_tick)
-        if left > self.ticks // 2:
-            return self._hold(cursor, min(self.ticks, left))
-        self.statistics.lost += max(1, (following - cursor) // self.ticks)
-        self._cursor = following
+        if left > self.ticks * 3 // 2:
+            return self._hold(cursor, min(self.ticks, left - self.ticks))
+        resume = following if left <= self.ticks // 2 else max(cursor, following - self.ticks)
+        self.statistics.lost += (resume - cursor) // self.ticks
+        self._cursor = resume
         self._played_sequence = None
         self.holes.let_go(came=False)
         return self.next(playout_ns)

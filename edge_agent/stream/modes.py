@@ -29,6 +29,8 @@ class BufferSettings:
     """Nothing is delayed longer, and no more is kept."""
     ahead_ms: float = 100.0
     """How long before it sounds a piece is asked for: added to the target."""
+    span_ms: int = 0
+    """How much older than its packet a copy is expected to be: added to the target before the first one comes."""
     hold_ms: float = 200.0
     """How long concealment sounds before there is silence."""
     target: TargetSettings = field(default_factory=TargetSettings)

@@ -8,7 +8,7 @@ a quiet piece of what was decoded, and only when there was none for long by one 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +54,8 @@ class ReceptionSettings:
     payload_types: frozenset[int] = frozenset()
     """Of the codec; () = every one that is not redundancy."""
     red_types: frozenset[int] = frozenset()
+    red_span_ms: int = 80
+    """How old the copies are, if there are any: known too late, it would be a pause at the beginning."""
     buffer: BufferSettings = field(default_factory=BufferSettings)
     group_delay_ms: float = 0.0
     """In a group: from being taken at the sender to sounding here."""
@@ -80,7 +82,8 @@ class Reception:
     def __init__(self, settings: ReceptionSettings, *, srtp: Srtp | None = None) -> None:
         self.settings = settings
         self.statistics = Statistics()
-        self.buffer = JitterBuffer(settings.buffer, self.statistics)
+        span_ms = settings.red_span_ms if settings.red_types else 0
+        self.buffer = JitterBuffer(replace(settings.buffer, span_ms=span_ms), self.statistics)
         self._srtp = srtp
         self._ladder = Ladder(
             lambda: decoder.make(settings.codec, settings.clock_hz, settings.library),
