@@ -7,13 +7,14 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+, := ,
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, ensurepip; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 # Debian packages by what needs them.
 APT_RUN := libportaudio2 fonts-unifont espeak-ng mosquitto
 APT_TEST := $(APT_RUN) openssl pulseaudio pulseaudio-utils libasound2-plugins systemd ffmpeg icecast2 gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-APT_BENCH := $(APT_TEST) gstreamer1.0-pulseaudio gstreamer1.0-libav mpv
+APT_BENCH := $(APT_TEST) gstreamer1.0-pulseaudio gstreamer1.0-libav mpv gcc python3-dev
 
 # Installs what is missing of $(1): as root, with sudo, or names it and stops.
 define apt_install
@@ -59,7 +60,7 @@ check: dev ## style, types, import contracts, lock file
 	@$(BIN)/lint-imports --no-cache
 	@if command -v uv >/dev/null; then uv lock --check --quiet; fi
 
-bench: apt-bench dev ## the figures of tests/bench, one JSON line each (ARGS=idle for one family)
+bench: apt-bench $(VENV)/.bench ## the figures of tests/bench, one JSON line each (ARGS=idle for one family)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
 
 publish: dev ## write docs/schemas, docs/asyncapi.yaml and docs/test-vectors anew from the models
@@ -86,6 +87,10 @@ $(VENV)/.run: pyproject.toml uv.lock
 $(VENV)/.dev: pyproject.toml uv.lock
 	@$(call python_install,[dev],--extra dev)
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: pyproject.toml uv.lock
+	@$(call python_install,[dev$(,)bench],--extra dev --extra bench)
+	@touch $@ $(VENV)/.dev $(VENV)/.run
 
 apt-run:
 	@$(call apt_install,$(APT_RUN))

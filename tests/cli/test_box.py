@@ -252,6 +252,7 @@ def test_a_real_daemon_is_stopped_looked_at_and_released(tmp_path: Path) -> None
         assert (status["node"], status["quiet_hours"]) == ("thon-3", ["21:30-05:00"])
         assert [each["stop"] for each in status["muted"]] == [stopped["stop"]]
         assert ask("release")["released"] == [stopped["stop"]]
+        assert not ask("watch", "--once")
     finally:
         daemon.terminate()
         daemon.wait(20)

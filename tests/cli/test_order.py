@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -19,7 +20,7 @@ import pytest
 from edge_agent.cli import carry_out, posting
 from edge_agent.command.envelope import ID_PATTERN, Order, read, unwrap
 from edge_agent.command.messages import ARGS_OF_VERB, Timing, intent_of
-from edge_agent.model import Play, Precedence, Stop
+from edge_agent.model import Live, Play, Precedence, RtpOrigin, Say, Stop, WebOrigin
 from hal.linux.broker import MqttBroker
 from hal.ports import Connect, Delivery, Message
 from tests.mosquitto import Mosquitto
@@ -95,6 +96,53 @@ def send(url: str, *arguments: str) -> int:
 
 
 # ---------------------------------------------------------------- what is published
+
+
+@pytest.mark.realtime
+def test_live_orders_words_and_instants_are_what_the_node_takes(
+    url: str, thon_3: Node, tmp_path: Path
+) -> None:
+    key = tmp_path / "khoa.txt"
+    assert carry_out(["send", "--new-key", str(key)]) == 0
+    to = ("--node", "thon-3")
+    assert send(url, "live_start", *to, "--relay", "r.vn:7000", "--srtp-file", str(key), "--mode", "group", "--delay-ms", "800",
+                "--max", "30m", "--standby-stream", "https://dai.vn/live", "--standby-say", "Xin chờ", "--red-type", "-1") == 0  # fmt: skip
+    live = intent_of(thon_3.order()[1], Timing(since_ns=0, deadline_ns=1))
+    assert isinstance(live, Live)
+    assert isinstance(live.origin, RtpOrigin)
+    assert (live.origin.relay, live.origin.red_type, live.max_s, live.delay_ms) == (
+        ("r.vn", 7000),
+        None,
+        1800,
+        800,
+    )
+    assert base64.b64encode(live.origin.srtp_key or b"").decode() == key.read_text().strip()
+    assert live.standby.stream == WebOrigin(url="https://dai.vn/live")
+    assert send(url, "live_start", *to, "--stream", "http://dai.vn/live") == 0
+    assert isinstance(intent_of(thon_3.order()[1], Timing(since_ns=0, deadline_ns=1)), Live)
+    assert send(url, "say", "Mời họp", *to, "--times", "2", "--start-at", "60s") == 0
+    order = thon_3.order()[1]
+    said = intent_of(order, Timing(since_ns=0, deadline_ns=1))
+    assert isinstance(said, Say)
+    assert said.starts_at is not None
+    assert timedelta(seconds=50) < said.starts_at - order.issued_at <= timedelta(seconds=61)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("live_start",), "--stream"),
+        (("live_start", "--port", "5004", "--stream", "http://x/a"), "--stream"),
+        (("live_start", "--relay", "r.vn"), "HOST:PORT"),
+        (("live_start", "--port", "5004", "--srtp-file", "no-such-file"), "no-such-file"),
+        (("say", "a", "--start-at", "mai"), "mai"),
+    ],
+)
+def test_live_options_that_contradict_are_said(
+    words: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert send("mqtt://127.0.0.1:1", *words, "--node", "thon-3", "--lang", "en") == 2
+    assert says in capsys.readouterr().err
 
 
 @pytest.mark.realtime

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from edge_agent.model import OrderState, Precedence
+from edge_agent.playout import loudness
 from hal.sim.webcast import VirtualStation
 from tests.flows.conftest import Programme
 from tests.flows.hearing import recording
 from tests.flows.scene import Village
 from tests.flows.studio import STUDIO, Studio, tone_station, voice
+from tests.playout.media import wav
 from tests.stream.listening import clicks
 
 if TYPE_CHECKING:
@@ -48,6 +51,12 @@ def tones(heard: Frames, *hz: float) -> list[str]:
         if not found or found[-1] != name:
             found.append(name)
     return found
+
+
+def longest_silence_s(frames: Frames) -> float:
+    """Between the first sound and the last."""
+    loud = np.flatnonzero(np.abs(frames) > 1e-4)
+    return float(np.diff(loud).max()) / RATE_HZ
 
 
 def studio(village: Village, seconds: float, **more: Any) -> Studio:
@@ -203,6 +212,7 @@ def test_a_lost_stream_falls_back_link_by_link_and_comes_back(village: Village, 
         ][:3] == ["standby", "programme", "live"]
 
     village.tell(story)
+    assert longest_silence_s(heard(village)) <= 3.0, "each transition takes at most three seconds"
     order = tones(heard(village), 500, 800)
     assert [name for name in order if name != "-"][:2] == ["500", "800"]
     assert order[-1] == "500" or order[-2] == "500"
@@ -269,6 +279,50 @@ def test_every_live_source_comes_to_the_target_loudness(village: Village) -> Non
     loudness = lufs(float(np.mean([power(cell) for cell in cells])))
     assert abs(loudness - -17.0) < 1.0
     assert clicks(sound, hz=997, level=float(np.abs(sound).max())) < 3
+
+
+def test_a_voice_by_rtp_comes_to_the_target_loudness(village: Village) -> None:
+    sender = Studio(village.world.neighbour(STUDIO), village.world.outside, voice(30) * np.float32(0.3))
+
+    async def story() -> None:
+        order = village.order("live_start", rtp=rtp(), volume=100)
+        await village.reaches(order, OrderState.EXECUTING)
+        await sender.send(NODE)
+        assert await village.ends(order) == ["successful"]
+
+    village.tell(story)
+    settled = heard(village)[-18 * RATE_HZ : -RATE_HZ]
+    measured = asyncio.run(loudness.measure(io.BytesIO(wav(settled)), seconds=60))
+    assert measured.lufs == pytest.approx(-17.0, abs=1.0)
+
+
+def test_a_flood_from_elsewhere_changes_nothing(village: Village) -> None:
+    sender, stranger = studio(village, 10), village.world.neighbour("10.0.0.66")
+
+    async def flood() -> None:
+        socket = await stranger.open(host="10.0.0.66", port=1)
+        for count in range(40_000):
+            socket.send(bytes([0x80, 96]) + count.to_bytes(2, "big") * 30, NODE)
+            if count % 20 == 0:
+                await asyncio.sleep(0.005)
+        socket.close()
+
+    async def story() -> None:
+        order = village.order("live_start", rtp=rtp())
+        await village.reaches(order, OrderState.EXECUTING)
+        await asyncio.sleep(3)
+        sending = asyncio.create_task(sender.send(NODE))
+        await asyncio.sleep(0.5)
+        await flood()
+        await sending
+        assert await village.ends(order) == ["successful"]
+        await village.quiet()
+        live = village.report(order)["live"]["live"]
+        assert live["foreign"] > 30_000
+        assert live["concealed_ms"] == {"network": 0, "jitter": 0, "device": 0}
+
+    village.tell(story)
+    assert likeness(heard(village), sender._frames[RATE_HZ:-RATE_HZ]) > 0.9
 
 
 def test_a_spoken_text_has_its_chime_and_its_turn(village: Village, notice: Programme) -> None:
