@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hal.ports import Frames
 
 RATE_HZ = 48_000
+LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""For `av.open`: titles that are not UTF-8 are no reason to refuse a programme; since PyAV 19 they never are."""
 
 
 class Mono:

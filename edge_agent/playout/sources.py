@@ -18,7 +18,7 @@ import numpy as np
 from edge_agent.errors import MediaRefused
 from edge_agent.model import RATE_HZ, ReasonCode
 from edge_agent.playout.source import Stored
-from hal.mono import Mono
+from hal.mono import LENIENT, Mono
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,6 @@ _PIECE_FRAMES = RATE_HZ // 2
 BAD_IN_A_ROW = 400
 """So many undecodable packets one after another (about 10 s) end a programme."""
 _DEMUXERS = "aac,aiff,flac,matroska,webm,mov,mp4,m4a,mp3,ogg,wav,w64"
-_LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-"""Titles that are not UTF-8 are no reason to refuse a programme; since PyAV 19 they never are."""
 _WAV_PROBE = {"probesize": "65536"}
 """Others keep FFmpeg's 5 MB: an MP3's cover may be larger than this."""
 _NOT_AUDIO = "The file is not audio that can be played ({why}); send MP3, AAC, Ogg, FLAC or WAV."
@@ -56,7 +54,7 @@ class Decoder:
         self._mono = Mono(_PIECE_FRAMES)
         try:
             options = {"format_whitelist": _DEMUXERS} | _probe(reader)
-            self._container = av.open(reader, mode="r", options=options, **_LENIENT)
+            self._container = av.open(reader, mode="r", options=options, **LENIENT)
             if not self._container.streams.audio:
                 raise MediaRefused(ReasonCode.NO_MEDIA, _NOT_AUDIO.format(why="it has no sound track"))
             self._stream = self._container.streams.audio[0]

@@ -151,6 +151,8 @@ class HttpWebcast:
     def _container(self) -> Any:
         import av
 
+        from hal.mono import LENIENT
+
         options = dict(_PROBE)
         if self._url.startswith("http://"):
             options |= {
@@ -159,7 +161,7 @@ class HttpWebcast:
                 "icy": "0",
                 "rw_timeout": str(round(READ_S * 1e6)),
             }
-            return av.open(self._url, options=options, timeout=(OPEN_S, READ_S), metadata_errors="ignore")
+            return av.open(self._url, options=options, timeout=(OPEN_S, READ_S), **LENIENT)
         body = PinnedBody(
             self._url, pin=self._pin, agent=self._agent, patience_s=READ_S, connected=self._connected
         )
@@ -167,9 +169,9 @@ class HttpWebcast:
         if body.is_playlist:
             return av.open(
                 body.url, format="hls", options=options, io_open=body.another, timeout=(OPEN_S, READ_S),
-                metadata_errors="ignore",
+                **LENIENT,
             )  # fmt: skip
-        return av.open(body, options=options, metadata_errors="ignore", buffer_size=4096)
+        return av.open(body, options=options, **LENIENT, buffer_size=4096)
 
     def _decoded(self) -> Generator[Frames, None, None]:
         """Pieces of 100 ms and more, over changes of rate and channels."""
