@@ -437,7 +437,7 @@ class JitterBuffer:
         if self._played_sequence is not None:
             self._played_sequence += 1
         self.holes.missing(cursor, ticks)
-        if missing <= self.ticks and slot.sequence is not None:
+        if missing <= self.ticks:
             return Recover(cursor, ticks, slot.payload)
         return Conceal(cursor, ticks)
 

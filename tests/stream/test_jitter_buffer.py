@@ -64,6 +64,17 @@ def test_a_clean_stream_is_played_whole_after_its_delay(options: BufferSettings)
     assert buffer.statistics.lost == 0
 
 
+def test_a_copy_behind_a_hole_may_hold_a_coarse_copy_of_what_is_missing() -> None:
+    """Lost: a packet, the one after it, and the copy of the first; what is left is the copy of the second."""
+    whole = sent(2.0, red=4)
+    pieces, buffer = pull([pair for index, pair in enumerate(whole) if index not in {40, 41, 44}], SOLO)
+    (recover,) = [piece for piece in pieces if isinstance(piece, Recover)]
+    assert recover.position == 40 * TICKS
+    assert recover.following == b"c", "the copy of 41"
+    assert not [piece for piece in pieces if isinstance(piece, Conceal)]
+    assert buffer.statistics.red_recovered == 2
+
+
 @given(st.randoms(use_true_random=False), st.integers(0, 10))
 @settings(max_examples=25, deadline=None)
 def test_jitter_under_the_delay_changes_nothing(rng: object, copies: int) -> None:
