@@ -86,6 +86,7 @@ class PullStage:
         self._leaving: set[asyncio.Task[None]] = set()
         self.fault: str | None = None
         """Why it cannot be had, for people."""
+        self._said: str | None = None
         self._connects = 0
         self._losses = 0
         self._skipped = 0
@@ -224,7 +225,7 @@ class PullStage:
                 pause_s = self._refused(refusal)
             except WebcastError as error:
                 pause_s = None
-                log.info("A stream is lost. stage=%s error=%s", self.name, error)
+                self._say(str(error))
             self._losses += self._given > before
             if self._given - before >= _PROVEN_S * RATE_HZ:
                 wait_s = _AGAIN_S[0]
@@ -232,9 +233,16 @@ class PullStage:
                 pause_s, wait_s = wait_s, min(wait_s * 2, _AGAIN_S[1])
             await asyncio.sleep(pause_s * self._rng.uniform(0.5, 1.0))
 
+    def _say(self, error: str) -> None:
+        """In the log, once for each reason in a row: an hour of attempts is one line."""
+        if error != self._said:
+            self._said = error
+            log.info("A stream is lost; it is tried again and again. stage=%s error=%s", self.name, error)
+
     async def _session(self) -> float | None:
         webcast = await self._webcasts.open(self._origin.url, pin=self._origin.pin)
         self._connects += 1
+        self._said = None
         self._mute = 0
         self.fault = None
         try:

@@ -95,7 +95,7 @@ class Sessions:
                 order=order,
                 stage=session.chain.stage,
                 since_s=(now_ns - session.began_ns) // NS,
-                figures=session.chain.report(),
+                figures={name: figure for name, figure in session.chain.report().items() if name != "ended"},
             )
             for order, session in self._open.items()
         )

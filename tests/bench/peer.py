@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_agent.model import MS, NS
 from tests.bench.measure import pause, seconds
+from tests.process.pair import free_ports
 
 if TYPE_CHECKING:
     from hal.ports import Frames
@@ -52,7 +53,7 @@ def heard(wires: Sequence[Wire], *, latency_ms: int = 200, red: bool = False) ->
 
 def _together(wires: Sequence[Wire], latency_ms: int, *, red: bool) -> list[Frames]:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        ports = _free_ports(len(wires))
+        ports = free_ports(len(wires))
         outs = [Path(name) / f"{port}.f32" for port in ports]
         peers = [
             subprocess.Popen(_command(port, out, latency_ms, red=red), stdout=subprocess.DEVNULL)
@@ -79,16 +80,6 @@ def _command(port: int, out: Path, latency_ms: int, *, red: bool) -> list[str]:
         f"filesink location={out} sync=false"
     )
     return ["gst-launch-1.0", "-q", "-e", *description.split()]
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _until_bound(ports: Sequence[int]) -> None:
