@@ -41,6 +41,8 @@ _ERRORS = 512
 """Ten seconds of pieces."""
 _REPORTS = 5
 _OVERTAKEN_NS = 300_000_000
+_COARSE_MS = 20
+"""The copy behind a hole may hold a coarse copy of what is missing: it comes one packet later."""
 _PIECES_MAX = 64
 """In one `get`: more would be a stream of nothing but restarts."""
 
@@ -83,6 +85,8 @@ class Reception:
         self.settings = settings
         self.statistics = Statistics()
         span_ms = settings.red_span_ms if settings.red_types else 0
+        if span_ms and settings.buffer.mode is Mode.TALK:  # in the others the delay is far longer than that
+            span_ms += _COARSE_MS
         self.buffer = JitterBuffer(replace(settings.buffer, span_ms=span_ms), self.statistics)
         self._srtp = srtp
         self._ladder = Ladder(

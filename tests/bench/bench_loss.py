@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edge_agent.stream.modes import BufferSettings, Mode
 from edge_agent.stream.reception import Reception
 from tests.bench import peer, speech
 from tests.bench.measure import figure
-from tests.networks import lossy
+from tests.networks import bad_mobile, lossy
 from tests.stream import listening
 
 if TYPE_CHECKING:
@@ -69,6 +72,31 @@ def wires(voice: Frames) -> dict[tuple[Case, int], listening.Wire]:
     }
 
 
+def _against_the_clean_decode(voice: Frames) -> None:
+    """5 % independent loss without copies, in talk mode; and a bad mobile cell, with copies, in solo mode."""
+    length = voice.size / speech.RATE_HZ
+    wire = listening.sent(voice, listening.sending(bitrate=32_000, red_offset=0))
+    clean_decode = ours(wire, length, Mode.TALK)
+    found = []
+    for seed in range(1, 4):
+        rng = random.Random(seed)
+        came = [pair for pair in wire if rng.random() >= 0.05]
+        found.append(speech.scores((clean_decode, ours(came, length, Mode.TALK)))[0])
+    figure(
+        "loss_pesq_wb_against_clean_decode", found, "", aim=">= 4.4", loss_percent=5, kbit_s=32, delay_ms=220
+    )
+    for red in (0, 4):
+        bad = []
+        minutes = np.tile(voice, 4)[: 120 * speech.RATE_HZ]
+        for seed in range(1, 4):
+            reception = Reception(listening.settings())
+            sent = listening.sent(minutes, listening.sending(bitrate=32_000, red_offset=red))
+            listening.heard(listening.through(sent, bad_mobile(seed=seed)), reception, seconds=120)
+            counts = reception.statistics
+            bad.append((sum(counts.concealed_ms.values()) + counts.outage_ms) / 2)
+        figure("loss_4gbad_concealed_or_silent", bad, "ms a minute", aim="<= 2400", red=red)
+
+
 def main() -> None:
     """Print PESQ-WB and STOI of each case: ours in talk and solo mode, and GStreamer's."""
     why = speech.missing()
@@ -93,6 +121,7 @@ def main() -> None:
             for key, wire in came.items():
                 jobs[mode.value, key] = pool.submit(_scored, voice, wire, length, mode)
         found = {key: job.result() for key, job in jobs.items()}
+    _against_the_clean_decode(voice)
     for case in CASES:
         for who in ("talk", "solo", "gstreamer"):
             if (who, (case, 1)) in found:
