@@ -2,21 +2,27 @@
 
 The peer is its rule, computed on the same arrivals: a packet that comes later than the fastest one plus `latency` is
 lost. (The real element adds about 180 ms of its own: docs/benchmarks.md.) What is lost on the way is lost to both; with
-RED a copy saves it in both.
+RED a copy saves it in both. And the real GStreamer hears half a minute of voice over the same networks, in real time.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_agent.model import MS
 from edge_agent.stream.modes import BufferSettings, Mode
 from edge_agent.stream.pieces import MediaPacket
+from edge_agent.stream.reception import Reception
 from tests import networks
+from tests.bench import peer, speech
 from tests.bench.measure import figure
+from tests.stream import listening
 from tests.stream.replay import arrivals, replay, sent
+
+if TYPE_CHECKING:
+    from hal.ports import Frames
 
 SECONDS = 600.0
 TRACES = ("Verizon-LTE-short.down", "TMobile-UMTS-driving.down")
@@ -40,6 +46,30 @@ def main() -> None:
     for network, (length_s, make) in models.items():
         for red in (0, 4):
             _tell(network, arrivals(sent(length_s, red=red), make()), length_s, red)
+    _for_real({network: make for network, (_, make) in models.items()})
+
+
+def _for_real(models: dict[str, Callable[[], networks.Network]]) -> None:
+    """PESQ-WB and STOI of a voice with copies: ours in solo mode, GStreamer at its fixed delays, the same packets."""
+    why = speech.missing() or peer.missing()
+    if why is not None:
+        print(f"skipped: the real GStreamer: {why}", file=sys.stderr)
+        return
+    voice = speech.voice()
+    wire = listening.sent(voice, listening.sending(bitrate=32_000))
+    came = {network: listening.through(wire, make()) for network, make in models.items()}
+    found = {"node": [_solo(wire, voice.size / speech.RATE_HZ) for wire in came.values()]}
+    for fixed_ms in FIXED_MS:
+        found[f"gstreamer {fixed_ms} ms"] = peer.heard(list(came.values()), latency_ms=fixed_ms, red=True)
+    for who, outs in found.items():
+        for network, out in zip(came, outs, strict=True):
+            pesq, stoi = speech.scores((voice, out))
+            figure("jitter_heard_pesq_wb", [pesq], "", who=who, network=network)
+            figure("jitter_heard_stoi", [stoi], "", who=who, network=network)
+
+
+def _solo(wire: listening.Wire, length_s: float) -> Frames:
+    return listening.heard(wire, Reception(listening.settings()), seconds=length_s + 3.2)
 
 
 def _tell(network: str, came: Sequence[tuple[int, MediaPacket]], length_s: float, red: int) -> None:
