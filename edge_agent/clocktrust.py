@@ -252,9 +252,10 @@ class WallTime:
             self._trusted, self._asked_ns = self._trust.look().quality.trusted, now_ns
         return self._measured_ns() if self._trusted else None
 
-    def now_ns(self) -> int:
-        """CLOCK_BOOTTIME."""
-        return self._clock.monotonic_ns()
+    def instant_ns(self, moment: datetime) -> int | None:
+        """The CLOCK_BOOTTIME at which a date comes, or came; None while nobody vouches for the clock."""
+        offset_ns = self.offset_ns()
+        return None if offset_ns is None else wall_ns(moment) - offset_ns
 
     def error_ns(self) -> int | None:
         """The bound of its error that the system gives; None where it gives none."""

@@ -37,7 +37,7 @@ from edge_agent.model import (
     Step,
     Warn,
 )
-from edge_agent.playout.readiness import Readiness, library
+from edge_agent.playout.readiness import Readiness
 from edge_agent.ticket import Cut, Errand, Ticket
 from hal.errors import DatabaseError, DiskError, SpeechError
 from hal.ports import Clock
@@ -257,7 +257,10 @@ class Crier:
                     raise Cut(_TOO_LATE)
                 words = await cry.sound.wait(self._words(intent), late=_TOO_LATE, within_s=left_s)
                 ticket = self._channel.request(
-                    _turn_of(intent, words.digest), lambda: self._source(intent, words)
+                    _turn_of(intent, words.digest),
+                    lambda: self._readiness.announced(
+                        words.parts, precedence=intent.precedence, times=intent.times, gap_s=intent.gap_s
+                    ),
                 )
                 cry.sounding = True
                 try:
@@ -271,18 +274,6 @@ class Crier:
         except Refused as refusal:
             return _refusal(Reason(refusal.code, refusal.text))
         return _with_note(_for_why(finished, cry.sound.cut), words)
-
-    async def _source(self, intent: Warn, words: _Words) -> Source:
-        """Tone and words, as often as they are said."""
-        announcement = await library("announcement")
-        source: Source = announcement.announcement(
-            words.parts,
-            precedence=intent.precedence,
-            levels=self._readiness.levels,
-            times=intent.times,
-            gap_s=intent.gap_s,
-        )
-        return source
 
     # ------------------------------------------------------------ words
 

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.clocktrust import WallTime, wall_ns
+from edge_agent.clocktrust import WallTime
 from edge_agent.errors import MediaRefused, Refused
-from edge_agent.model import NS, Audible, Live, Play, Precedence, ReasonCode, Say
+from edge_agent.model import Audible, Live, Play, Precedence, ReasonCode, Say
 from edge_agent.playout.readiness import Readiness, library
 from hal.errors import SpeechError
 
@@ -51,22 +51,21 @@ class Programmes:
                 raise AssertionError(f"no programme for {type(intent).__name__}")
         return open_source if starts_at is None else lambda: self._appointed(open_source, starts_at)
 
-    def left_s(self, intent: Audible) -> float | None:
-        """How long until the instant at which it is to begin; None: it begins when its turn comes.
+    def begins_ns(self, intent: Audible) -> int | None:
+        """The instant (CLOCK_BOOTTIME) at which it is to begin; None: it begins when its turn comes.
 
         Raises Refused(CLOCK_UNTRUSTED).
         """
         starts_at = intent.starts_at if isinstance(intent, Play | Say) else None
-        return None if starts_at is None else wall_ns(starts_at) / NS - self._now_ns() / NS
-
-    def _now_ns(self) -> int:
-        offset_ns = self._wall.offset_ns()
-        if offset_ns is None:
+        if starts_at is None:
+            return None
+        begins_ns = self._wall.instant_ns(starts_at)
+        if begins_ns is None:
             raise Refused(
                 ReasonCode.CLOCK_UNTRUSTED,
                 "This node does not know the time well enough to begin at an instant; see its network or time service.",
             )
-        return offset_ns + self._wall.now_ns()
+        return begins_ns
 
     async def _recording(self, intent: Play, asset: Asset | None) -> OpenSource:
         urgent = intent.precedence is Precedence.EMERGENCY
@@ -85,26 +84,11 @@ class Programmes:
         except SpeechError as error:
             raise MediaRefused(ReasonCode.NO_MEDIA, f"The text cannot be spoken: {error}") from error
 
-        async def open_source() -> Source:
-            announcement = await library("announcement")
-            source: Source = announcement.announcement(
-                [part],
-                precedence=intent.precedence,
-                levels=self._readiness.levels,
-                times=intent.times,
-                gap_s=intent.gap_s,
-            )
-            return source
-
-        return open_source
+        return lambda: self._readiness.announced(
+            [part], precedence=intent.precedence, times=intent.times, gap_s=intent.gap_s
+        )
 
     async def _appointed(self, open_source: OpenSource, starts_at: datetime) -> Source:
         appointment = await library("appointment")
-        at_ns = wall_ns(starts_at)
-
-        def starts_ns() -> int | None:
-            offset_ns = self._wall.offset_ns()
-            return None if offset_ns is None else at_ns - offset_ns
-
-        source: Source = appointment.Appointed(await open_source(), starts_ns)
+        source: Source = appointment.Appointed(await open_source(), lambda: self._wall.instant_ns(starts_at))
         return source

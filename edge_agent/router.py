@@ -262,7 +262,7 @@ class Router:
                     if isinstance(intent, Play) and asset is None:
                         yield Waiting(why="fetching")
                     open_source = await self._ready(open_, intent, asset)
-                    if (left_s := self._programmes.left_s(intent)) is not None and left_s > self._lead_s:
+                    if self._early_s(intent) > 0:
                         yield Waiting(why="start")
                         await self._until_its_time(open_, intent)
                     open_.go_on()
@@ -291,8 +291,13 @@ class Router:
 
     async def _until_its_time(self, open_: _Open, intent: Audible) -> None:
         """Wait until shortly before its instant, though wall time may be set right meanwhile; a stop cuts it short."""
-        while (left_s := self._programmes.left_s(intent)) is not None and left_s > self._lead_s:
-            await open_.wait(asyncio.sleep(min(left_s - self._lead_s, _LOOK_AGAIN_S)), late=_TOO_LATE)
+        while (early_s := self._early_s(intent)) > 0:
+            await open_.wait(asyncio.sleep(min(early_s, _LOOK_AGAIN_S)), late=_TOO_LATE)
+
+    def _early_s(self, intent: Audible) -> float:
+        """How long until it may ask for its turn. Raises Refused(CLOCK_UNTRUSTED)."""
+        begins_ns = self._programmes.begins_ns(intent)
+        return 0.0 if begins_ns is None else (begins_ns - self._clock.monotonic_ns()) / NS - self._lead_s
 
     async def _board_ticket(self, open_: _Open, intent: BoardShow | BoardClear) -> Ticket:
         """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile

@@ -155,28 +155,37 @@ def socket_path(
 
 def _ask(asked: dict[str, Any], path: Path, *, as_json: bool, tongue: Language) -> int:
     """Send a request and tell the answer; returns the exit code."""
-    try:
-        answer = json.loads(talk(path, json.dumps(asked).encode() + b"\n"))
-    except (OSError, ValueError) as error:
-        return unreachable(error, path, tongue)
+    answer = reach(asked, path, tongue)
+    if answer is None:
+        return UNREACHABLE
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
     elif not answer["ok"]:
-        speech.complain(catalogue.say("box_refused", tongue, reason=answer["code"], text=answer["text"]))
+        return refused(answer, tongue)
     else:
         _TELL[asked["do"]](answer, tongue)
     return 0 if answer["ok"] else REFUSED
 
 
-def unreachable(error: Exception, path: Path, tongue: Language) -> int:
-    """Say that nobody answers, and why; the exit code."""
-    why = getattr(error, "strerror", None) or "…"
-    code = "box_forbidden" if isinstance(error, PermissionError) else "box_unreachable"
-    speech.complain(catalogue.say(code, tongue, path=path, why=why))
-    return UNREACHABLE
+def reach(asked: dict[str, Any], path: Path, tongue: Language) -> dict[str, Any] | None:
+    """The node's answer; None, and a complaint that says why, when nobody answers."""
+    try:
+        answer: dict[str, Any] = json.loads(_talk(path, json.dumps(asked).encode() + b"\n"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "…"
+        code = "box_forbidden" if isinstance(error, PermissionError) else "box_unreachable"
+        speech.complain(catalogue.say(code, tongue, path=path, why=why))
+        return None
+    return answer
 
 
-def talk(path: Path, line: bytes) -> bytes:
+def refused(answer: dict[str, Any], tongue: Language) -> int:
+    """Say that the node refused, and why; the exit code."""
+    speech.complain(catalogue.say("box_refused", tongue, reason=answer["code"], text=answer["text"]))
+    return REFUSED
+
+
+def _talk(path: Path, line: bytes) -> bytes:
     """One line there, one line back. Raises OSError; ValueError when it hung up without an answer."""
     from hal.linux.control import short_path
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ import typer
 from edge_agent import catalogue
 from edge_agent.catalogue import Language
 from edge_agent.cli import order_live, speech
+from edge_agent.cli.keyfile import write_once
 
 if TYPE_CHECKING:
     from edge_agent.cli.sending import Input, Sender, Told
@@ -214,9 +214,10 @@ def _file(path: Path, *, loop: bool) -> Input:
 def _raw(rate: int) -> Input:
     """Standard input, 16-bit little-endian mono."""
     import numpy as np
-    import soxr
 
-    resampler = None if rate == _RATE_HZ else soxr.ResampleStream(rate, _RATE_HZ, 1, dtype="float32")
+    from edge_agent.playout.rate import evenly
+
+    resampler = None if rate == _RATE_HZ else evenly(rate)
 
     async def frames() -> Any:
         blob = await asyncio.to_thread(sys.stdin.buffer.read, _PIECE_BYTES)
@@ -286,13 +287,13 @@ async def _tell(told: Told, tongue: Language) -> None:
 
 def _make_key(path: Path, tongue: Language) -> int:
     """A new key, for its owner's eyes only; never over an old one."""
+    from edge_agent.stream.srtp import KEY_BYTES
+
     try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_once(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n", mode=0o600)
     except FileExistsError:
         raise speech.Usage("file_exists", path=path) from None
     except OSError as error:
         raise speech.Usage("keys_file", path=path, why=error.strerror) from None
-    with os.fdopen(number, "w", encoding="ascii") as file:
-        file.write(base64.b64encode(os.urandom(30)).decode() + "\n")
     print(catalogue.say("srtp_key_made", tongue, path=path))
     return 0

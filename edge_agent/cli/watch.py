@@ -1,6 +1,6 @@
 """`edge-agent watch`: how the live sessions of the node at the box fare, each second.
 
-Exit codes: 0 watched to the end (Ctrl-C); 3 the node cannot be reached.
+Exit codes: 0 watched once; 1 the node refused; 3 the node cannot be reached; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ def watch(
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
     pause = threading.Event()
     while True:
-        try:
-            answer = json.loads(box.talk(path, b'{"do": "live"}\n'))
-        except (OSError, ValueError) as error:
-            return box.unreachable(error, path, tongue)
+        answer = box.reach({"do": "live"}, path, tongue)
+        if answer is None:
+            return box.UNREACHABLE
+        if not answer["ok"]:
+            return box.refused(answer, tongue)
         if as_json:
             print(json.dumps(answer["live"], ensure_ascii=False), flush=True)
         else:

@@ -6,16 +6,16 @@ live group; what is further off than steering mends is left out, or waited for.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_agent.model import NS, PERIOD_FRAMES, RATE_HZ
-from edge_agent.playout.gain import RAMP_FRAMES, RISE
+from edge_agent.model import NS, RATE_HZ
+from edge_agent.playout.gain import risen
 from edge_agent.playout.rate import Rate
-from edge_agent.playout.steering import FIRM_KI, FIRM_KP, Steering
+from edge_agent.playout.source import Timely
+from edge_agent.playout.steering import FIRM_KI, FIRM_KP, Punctuality, Steering
 
 if TYPE_CHECKING:
     from edge_agent.playout.source import Source
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 _REACH_FRAMES = RATE_HZ // 50
 _AT_ONCE = 2 * RATE_HZ
-_ERRORS = 256
+_BLOCKS = 256
+"""Of the punctuality: some ten seconds."""
 
 
-class Appointed:
+class Appointed(Timely):
     """A `Source` around another one, whose first frame sounds at `starts_ns()` (CLOCK_BOOTTIME)."""
 
     def __init__(self, source: Source, starts_ns: Callable[[], int | None]) -> None:
@@ -42,20 +43,7 @@ class Appointed:
         self._skipped = 0
         self._begun = False
         self._edge = True
-        self._errors_ns: deque[int] = deque(maxlen=_ERRORS)
-
-    @property
-    def live(self) -> bool:
-        """After an interruption it goes on where the others are."""
-        return True
-
-    @property
-    def block_frames(self) -> int:
-        return PERIOD_FRAMES
-
-    @property
-    def ahead_frames(self) -> int | None:
-        return 3 * PERIOD_FRAMES
+        self._punctuality = Punctuality(_BLOCKS)
 
     @property
     def waited_frames(self) -> int:
@@ -89,10 +77,7 @@ class Appointed:
         found: dict[str, object] = {"drift_ppm": round(self._steering.ppm, 1)}
         if self._skipped:
             found["joined_late_ms"] = self._skipped * 1_000 // RATE_HZ
-        if self._errors_ns:
-            p95 = np.percentile(np.abs(self._errors_ns), 95)
-            found["sync_error_ms"] = {"p95": round(float(p95) / 1e6, 2)}
-        return found
+        return found | self._punctuality.report()
 
     def _silence(self, frames: int) -> Frames:
         if not self._begun:
@@ -126,11 +111,9 @@ class Appointed:
             if out.size:
                 break
         if self._begun:
-            self._errors_ns.append(late_ns)
+            self._punctuality.put(late_ns)
         self._begun = True
         if self._edge:
-            out = out.copy()
-            rising = min(RAMP_FRAMES, out.size)
-            out[:rising] *= RISE[:rising]
             self._edge = False
+            out = risen(out)
         return out

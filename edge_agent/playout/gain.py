@@ -64,6 +64,23 @@ RISE = rise(RAMP_FRAMES)
 """The edge at a start; backwards, at an end."""
 
 
+def risen(frames: Frames) -> Frames:
+    """A copy with the edge of a start."""
+    return _edged(frames, slice(None, min(RAMP_FRAMES, frames.size)), RISE[: frames.size])
+
+
+def fallen(frames: Frames) -> Frames:
+    """A copy with the edge of an end."""
+    edge = min(RAMP_FRAMES, frames.size)
+    return _edged(frames, slice(frames.size - edge, None), RISE[:edge][::-1])
+
+
+def _edged(frames: Frames, where: slice, ramp: Frames) -> Frames:
+    out = frames.copy()
+    out[where] *= ramp
+    return out
+
+
 def volume_factor(volume: int) -> float:
     """The factor for a volume of 0-100 (see the module's first lines)."""
     return 0.0 if volume <= 0 else float(10 ** (-0.3 * (100 - min(volume, 100)) / 20))
@@ -115,11 +132,7 @@ class GainStage:
 
     def finish(self) -> Frames:
         """The rest, with the ramp of an end."""
-        rest = self._limiter.process(np.zeros(LATENCY_FRAMES, np.float32))
-        tail = min(RAMP_FRAMES, rest.size)
-        if tail:
-            rest[-tail:] *= RISE[::-1][-tail:]
-        return rest
+        return fallen(self._limiter.process(np.zeros(LATENCY_FRAMES, np.float32)))
 
     def _scaled(self, frames: Frames) -> Frames:
         """Gain and volume, and the ramp of a start. A fresh array."""

@@ -23,6 +23,14 @@ _KEPT_BACK = 240
 _LAG = 1.7
 
 
+def evenly(rate_hz: int) -> Any:
+    """A stream from another rate to ours that gives out as evenly as it is given: soxr with a fixed ratio gives
+    out blocks of up to 150 ms, its variable one keeps back 30 ms at most (8 kHz). Called by `resample_chunk`."""
+    resampler: Any = soxr.ResampleStream(rate_hz, RATE_HZ, 1, dtype="float32", vr=True)
+    resampler.set_io_ratio(rate_hz / RATE_HZ, 1.0, 0)
+    return resampler
+
+
 class Rate:
     """Frames in, about as many out, `delay_frames` later. One stream; not to be shared."""
 

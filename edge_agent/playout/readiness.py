@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from edge_agent.errors import MediaRefused
-from edge_agent.model import Digest, ReasonCode, Voice
+from edge_agent.model import Digest, Precedence, ReasonCode, Voice
 
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
     from edge_agent.playout.announcement import Part
     from edge_agent.playout.settings import LevelSettings
+    from edge_agent.playout.source import Source
     from hal.ports import Speech
 
 SILENCE_LUFS = -70.0
@@ -74,6 +76,16 @@ class Readiness:
         part: Part = await announcement.spoken(wav, self.levels)
         return part
 
+    async def announced(
+        self, parts: Sequence[Part], *, precedence: Precedence, times: int, gap_s: float
+    ) -> Source:
+        """The attention tone and the parts, so many times."""
+        announcement = await library("announcement")
+        source: Source = announcement.announcement(
+            parts, precedence=precedence, levels=self.levels, times=times, gap_s=gap_s
+        )
+        return source
+
     async def gain_db(
         self, media: Digest, url: str | None, *, urgent: bool, asset: Asset | None = None
     ) -> float:
@@ -97,6 +109,6 @@ class Readiness:
         return gain_db
 
 
-async def library(name: str) -> Any:
-    """A module of playout that needs the heavy libraries; imported off the loop, when first needed."""
-    return await asyncio.to_thread(importlib.import_module, f"edge_agent.playout.{name}")
+async def library(name: str, *, room: str = "playout") -> Any:
+    """A module that needs the heavy libraries; imported off the loop, when first needed."""
+    return await asyncio.to_thread(importlib.import_module, f"edge_agent.{room}.{name}")

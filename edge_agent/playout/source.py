@@ -1,4 +1,4 @@
-"""The shape of a `Source`: where a turn's sound comes from; and what all programmes that were stored beforehand share.
+"""The shape of a `Source`: where a turn's sound comes from; and what stored programmes share, and what timely ones.
 
 Nothing heavy is imported here: whoever makes live sound may know the shape without FFmpeg.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.model import RATE_HZ
+from edge_agent.model import PERIOD_FRAMES, RATE_HZ
 
 if TYPE_CHECKING:
     from hal.ports import Frames
@@ -89,3 +89,22 @@ class Stored:
     def report(self) -> dict[str, object] | None:
         """Its frames and gaps say all."""
         return None
+
+
+class Timely:
+    """What a programme is that happens now, or at its instant: after an interruption it goes on where it then is."""
+
+    @property
+    def live(self) -> bool:
+        """What did not sound is gone."""
+        return True
+
+    @property
+    def block_frames(self) -> int:
+        """As much as the card takes at once."""
+        return PERIOD_FRAMES
+
+    @property
+    def ahead_frames(self) -> int | None:
+        """Three of the card's periods: what is decided is heard soon."""
+        return 3 * PERIOD_FRAMES

@@ -6,6 +6,10 @@ purpose: nobody hears 300 ppm, and the error it is given has the network's noise
 
 from __future__ import annotations
 
+from collections import deque
+
+import numpy as np
+
 from edge_agent.model import NS
 
 KP_PER_S = 0.02
@@ -15,6 +19,24 @@ FIRM_KP, FIRM_KI = 0.5, 0.06
 RATIO_MAX = 300e-6
 _REACH_NS = 20_000_000
 """More than this is not for steering; it counts as this much."""
+
+
+class Punctuality:
+    """How late the latest pieces sounded, by what the card says."""
+
+    def __init__(self, pieces: int) -> None:
+        self._late_ns: deque[int] = deque(maxlen=pieces)
+
+    def put(self, late_ns: int) -> None:
+        """One piece."""
+        self._late_ns.append(late_ns)
+
+    def report(self) -> dict[str, object]:
+        """For the wire; nothing before the first piece."""
+        if not self._late_ns:
+            return {}
+        p95 = np.percentile(np.abs(self._late_ns), 95)
+        return {"sync_error_ms": {"p95": round(float(p95) / 1e6, 2)}}
 
 
 class Steering:

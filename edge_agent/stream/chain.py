@@ -18,6 +18,7 @@ from edge_agent.errors import MediaRefused
 from edge_agent.model import MS, NS, PERIOD_FRAMES, RATE_HZ, ReasonCode
 from edge_agent.playout.gain import rise
 from edge_agent.playout.noise import NoiseWatch
+from edge_agent.playout.source import Timely
 
 if TYPE_CHECKING:
     from edge_agent.stream.rtp_stage import RtpStage
@@ -40,7 +41,7 @@ _CHANGES_MAX = 32
 _UP, _DOWN = rise(FADE_FRAMES), rise(FADE_FRAMES)[::-1]
 
 
-class Chain:
+class Chain(Timely):
     """One live order's sound."""
 
     gain_db = 0.0
@@ -80,19 +81,6 @@ class Chain:
         self._stages[0].start()
 
     # ------------------------------------------------------------ as a source
-
-    @property
-    def live(self) -> bool:
-        return True
-
-    @property
-    def block_frames(self) -> int:
-        """As much as the card takes at once."""
-        return PERIOD_FRAMES
-
-    @property
-    def ahead_frames(self) -> int | None:
-        return 3 * PERIOD_FRAMES
 
     @property
     def waited_frames(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_agent.errors import PacketRefused
 from edge_agent.model import RATE_HZ
-from edge_agent.playout.gain import RAMP_FRAMES, RISE, rise
+from edge_agent.playout.gain import rise, risen
 from edge_agent.stream.decoder import Decoder
 from edge_agent.stream.pieces import Conceal, Pause, Piece, Play, Recover, Restart, Wait
 
@@ -72,12 +72,9 @@ class Ladder:
         except PacketRefused as refusal:
             self._statistics.refused[refusal.code] += 1
             return self._missing(self._frames(ticks)), False
-        frames = frames.copy()
         if not real:
-            return self._shaped(frames), False
-        if self._made_up > MADE_UP_FRAMES:
-            edge = min(RAMP_FRAMES, frames.size)
-            frames[:edge] *= RISE[:edge]
+            return self._shaped(frames.copy()), False
+        frames = risen(frames) if self._made_up > MADE_UP_FRAMES else frames.copy()
         self._made_up = 0
         return self._joined(frames), True
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import soxr
 
 from edge_agent.errors import PacketRefused
 from edge_agent.model import RATE_HZ
+from edge_agent.playout.rate import evenly
 from edge_agent.stream import opus
 
 if TYPE_CHECKING:
@@ -90,11 +90,7 @@ class PcmVoice:
     def __init__(self, codec: str, clock_hz: int) -> None:
         self._table = None if codec == "l16" else _table(codec)
         self._clock_hz = clock_hz
-        self._soxr: Any = None
-        if clock_hz != RATE_HZ:
-            # With a fixed ratio soxr gives out in blocks of up to 150 ms; its variable one keeps back 30 ms at most.
-            self._soxr = soxr.ResampleStream(clock_hz, RATE_HZ, 1, dtype="float32", vr=True)
-            self._soxr.set_io_ratio(clock_hz / RATE_HZ, 1.0, 0)
+        self._resampler = None if clock_hz == RATE_HZ else evenly(clock_hz)
         self._history = np.zeros(round(_HISTORY_S * clock_hz), np.float32)
         self._repeat: Frames | None = None
 
@@ -128,9 +124,9 @@ class PcmVoice:
         return self._out(made)
 
     def _out(self, frames: Frames) -> Frames:
-        if self._soxr is None:
+        if self._resampler is None:
             return frames
-        out: Frames = self._soxr.resample_chunk(frames)
+        out: Frames = self._resampler.resample_chunk(frames)
         return out
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_agent.model import MS, NS, RATE_HZ
-from edge_agent.playout.gain import RAMP_FRAMES, RISE
+from edge_agent.playout.gain import fallen, risen
 from edge_agent.playout.rate import Rate
 from edge_agent.playout.steering import Steering
 from edge_agent.stream.delay import WindowedExtreme
@@ -132,11 +132,14 @@ class PullStage:
             self._out.put(self._rate.process(piece, self._ratio(piece.size)))
         found = self._out.take(frames)
         self._note(found)
+        if found.size and self._edge:
+            self._edge = False
+            found = risen(found)
         self._present = found.size > 0 and not self._is_silent
         if found.size:
             found = self._leveller.process(found)
         if found.size < frames:
-            found = np.pad(_fallen(found), (0, frames - found.size))
+            found = np.pad(fallen(found), (0, frames - found.size))
         return found
 
     async def close(self) -> None:
@@ -166,10 +169,6 @@ class PullStage:
             loud = max(float(found.max()), -float(found.min())) > _AUDIBLE
             self._silent = 0 if loud else self._silent + found.size
             self._mute = 0 if loud else self._mute + found.size
-        if found.size and self._edge:
-            rising = min(RAMP_FRAMES, found.size)
-            found[:rising] *= RISE[:rising]
-            self._edge = False
 
     def _take_in(self, frames: Frames) -> None:
         """What was decoded. While nobody reads, no more than the delay and some is kept."""
@@ -265,12 +264,3 @@ class PullStage:
             self.fault = f"The stream is not there (HTTP {refusal.status}); is its sender connected?"
             return _POLL_S
         return None
-
-
-def _fallen(frames: Frames) -> Frames:
-    """With the edge of an end: nothing more is there."""
-    edge = min(RAMP_FRAMES, frames.size)
-    if edge:
-        frames = frames.copy()
-        frames[-edge:] *= RISE[::-1][-edge:]
-    return frames

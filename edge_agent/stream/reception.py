@@ -16,7 +16,7 @@ import numpy as np
 from edge_agent.errors import PacketRefused
 from edge_agent.model import NS, RATE_HZ
 from edge_agent.playout.rate import Rate
-from edge_agent.playout.steering import FIRM_KI, FIRM_KP, Steering
+from edge_agent.playout.steering import FIRM_KI, FIRM_KP, Punctuality, Steering
 from edge_agent.stream import decoder, red, rtcp, rtp
 from edge_agent.stream.concealment import Ladder
 from edge_agent.stream.drift import Slope
@@ -37,7 +37,7 @@ _EDIT_NS = 25_000_000
 _SPLICE_NS = 60_000_000
 _SPLICE_AFTER_S = 3.0
 """So far off, and so long without a quiet piece: then by pitch periods."""
-_ERRORS = 512
+_PUNCTUAL_PIECES = 512
 """Ten seconds of pieces."""
 _REPORTS = 5
 _OVERTAKEN_NS = 300_000_000
@@ -105,9 +105,8 @@ class Reception:
         """The sender has said goodbye."""
         self._ended_ns = 0
         self.heard = Heard(real=False, pausing=False, waiting=True)
-        self.sync_errors_ns: deque[int] = deque(maxlen=_ERRORS)
-        """In a group: how late the latest pieces sounded, by what the card says."""
-        self._report: rtcp.SenderReport | None = None
+        self._punctuality = Punctuality(_PUNCTUAL_PIECES)
+        """Kept in a group."""
         self._reports: deque[rtcp.SenderReport] = deque(maxlen=_REPORTS)
         self._report_at_ns = 0
         self._senders, self._cards = Slope(), Slope()
@@ -190,8 +189,8 @@ class Reception:
         for report in rtcp.parse(blob):
             match report:
                 case rtcp.SenderReport() if self.buffer.ssrc in {None, report.ssrc}:
-                    self._report, self._report_at_ns, ours = report, arrival_ns, True
                     self._reports.append(report)
+                    self._report_at_ns, ours = arrival_ns, True
                 case rtcp.Goodbye() if self.buffer.ssrc in report.ssrcs:
                     self.ended = ours = True
                     self._ended_ns = arrival_ns
@@ -201,7 +200,7 @@ class Reception:
 
     def receiver_report(self, ssrc: int, now_ns: int) -> bytes:
         """What we tell the sender."""
-        heard = None if self._report is None else (self._report, self._report_at_ns)
+        heard = (self._reports[-1], self._report_at_ns) if self._reports else None
         theirs, feedback = self.buffer.ssrc, self.buffer.feedback
         block = theirs is not None and feedback.block(
             ssrc=theirs, highest=self.buffer.highest, counts=self.statistics, heard=heard, now_ns=now_ns
@@ -265,10 +264,7 @@ class Reception:
         found = self.statistics.report()
         found["target_ms"] = self.buffer.target_ns // 1_000_000
         found["drift_ppm"] = round(self._steering.ppm if self.drift_ppm is None else self.drift_ppm, 1)
-        if self.sync_errors_ns:
-            p95 = np.percentile(np.abs(self.sync_errors_ns), 95)
-            found["sync_error_ms"] = {"p95": round(float(p95) / 1e6, 2)}
-        return found
+        return found | self._punctuality.report()
 
     # ------------------------------------------------------------ in time
 
@@ -298,7 +294,7 @@ class Reception:
         if late_ns is None:
             return self._steering.ratio
         if self.settings.buffer.mode is Mode.GROUP and not frozen:
-            self.sync_errors_ns.append(late_ns)
+            self._punctuality.put(late_ns)
         frozen = frozen or abs(late_ns) > _SPLICE_NS
         return self._steering.step(late_ns, elapsed_s, frozen=frozen)
 

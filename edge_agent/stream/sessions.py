@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edge_agent.errors import MediaRefused
-from edge_agent.model import NS, Live, OrderId, Precedence, ReasonCode, RtpOrigin, Voice, WebOrigin
+from edge_agent.model import NS, Digest, Live, OrderId, Precedence, ReasonCode, RtpOrigin, Voice, WebOrigin
 from edge_agent.playout.readiness import Readiness, library
 from edge_agent.report.status import Alerts, LiveNote
 from edge_agent.stream.settings import LiveSettings
@@ -29,6 +28,7 @@ _QUEUE_PACKETS = 1_024
 _ANYWHERE, _ANYWHERE_V6 = "0.0.0.0", "::"  # noqa: S104 - an order says from whom packets count
 _MESSAGE_TIMES, _MESSAGE_GAP_S = 10, 30.0
 ALERT = "live_lost"
+_ROOM = "stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Sessions:
             first: Stage = await self._pull("live", origin, delay_ms=intent.delay_ms)
         else:
             first = packets = await self._rtp(intent, origin)
-        chain_module = await _module("chain")
+        chain_module = await library("chain", room=_ROOM)
         chain: Chain = chain_module.Chain(
             [first, *await self._fallbacks(intent)],
             clock=self._clock,
@@ -134,28 +134,22 @@ class Sessions:
             stages.append(await self._stored("message", lambda: self._said(voice, intent.precedence)))
         return stages
 
-    async def _recorded(self, media: Any, url: str | None, *, urgent: bool) -> Source:
+    async def _recorded(self, media: Digest, url: str | None, *, urgent: bool) -> Source:
         part = await self._readiness.recording(media, url, urgent=urgent)
         return await part.open()
 
     async def _said(self, voice: Voice, precedence: Precedence) -> Source:
-        announcement = await library("announcement")
         part = await self._readiness.spoken(voice)
-        source: Source = announcement.announcement(
-            [part],
-            precedence=precedence,
-            levels=self._readiness.levels,
-            times=_MESSAGE_TIMES,
-            gap_s=_MESSAGE_GAP_S,
+        return await self._readiness.announced(
+            [part], precedence=precedence, times=_MESSAGE_TIMES, gap_s=_MESSAGE_GAP_S
         )
-        return source
 
     async def _stored(self, name: str, make: Callable[[], Awaitable[Source]]) -> Stage:
-        stage: Stage = (await _module("stage")).StoredStage(name, make)
+        stage: Stage = (await library("stage", room=_ROOM)).StoredStage(name, make)
         return stage
 
     async def _pull(self, name: str, origin: WebOrigin, *, delay_ms: int | None = None) -> Stage:
-        pull = await _module("pull")
+        pull = await library("pull", room=_ROOM)
         stage: Stage = pull.PullStage(
             name,
             origin,
@@ -178,7 +172,7 @@ class Sessions:
             _refuse(
                 f"Live packets cannot be taken ({error}); see `rtp` in the order and [live] in the config."
             )
-        rtp_stage = await _module("rtp_stage")
+        rtp_stage = await library("rtp_stage", room=_ROOM)
         stage: RtpStage = rtp_stage.RtpStage(
             socket=socket,
             reception=reception,
@@ -205,11 +199,13 @@ class Sessions:
 
     async def _reception(self, intent: Live, origin: RtpOrigin) -> Any:
         """Raises MediaRefused: no libopus, no libsrtp."""
-        reception, modes = await _module("reception"), await _module("modes")
+        reception, modes = await library("reception", room=_ROOM), await library("modes", room=_ROOM)
         mode = modes.Mode(intent.mode)
         delay_ms = None if mode is modes.Mode.GROUP else intent.delay_ms
         try:
-            srtp = None if origin.srtp_key is None else (await _module("srtp")).Srtp(origin.srtp_key)
+            srtp = (
+                None if origin.srtp_key is None else (await library("srtp", room=_ROOM)).Srtp(origin.srtp_key)
+            )
             return reception.Reception(
                 reception.ReceptionSettings(
                     codec=origin.codec,
@@ -245,8 +241,3 @@ def _complaint(session: _Open) -> str | None:
 
 def _refuse(text: str) -> NoReturn:
     raise MediaRefused(ReasonCode.NO_MEDIA, text)
-
-
-async def _module(name: str) -> Any:
-    """A file of this room that needs numpy and its kin; imported off the loop, when first needed."""
-    return await asyncio.to_thread(importlib.import_module, f"edge_agent.stream.{name}")

@@ -203,7 +203,7 @@ def test_a_config_with_problems_does_not_keep_anybody_from_stopping(
         asked.append(path)
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("edge_agent.cli.box.talk", talk)
+    monkeypatch.setattr("edge_agent.cli.box._talk", talk)
     (tmp_path / "node.toml").write_text(text)
     assert carry_out(["stop", "--config", str(tmp_path / "node.toml")]) == 3
     assert asked == [RUNTIME]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edge_agent.clocktrust import wall_ns
 from edge_agent.model import NS
 from edge_agent.stream.packetiser import FRAMES, Packetiser, Sending
 from edge_agent.stream.srtp import Srtp
@@ -103,4 +104,4 @@ class Studio:
             socket.send(blob, address)
 
     def _wall_ns(self) -> int:
-        return round(self._clock.utc_now().timestamp() * 1e9)
+        return wall_ns(self._clock.utc_now())
