@@ -37,7 +37,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports (hardware time sound lines network storage box) errors inflow mono
-    hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls web webcast webcast_tls control supervisor memory
+    hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge
 

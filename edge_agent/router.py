@@ -61,7 +61,7 @@ KEPT_VOLUME = "volume"
 OPEN_MAX = 1024
 """Plays and notices under way; the inlets bound themselves far below this."""
 _AT_ONCE_S = 0.05
-"""A turn that comes within this needs no Waiting."""
+"""A turn, or an instant, that comes within this needs no waiting."""
 _LET_GO_S = 2.0
 _LOOK_AGAIN_S = 10.0
 
@@ -262,7 +262,7 @@ class Router:
                     if isinstance(intent, Play) and asset is None:
                         yield Waiting(why="fetching")
                     open_source = await self._ready(open_, intent, asset)
-                    if self._early_s(intent) > 0:
+                    if self._early_s(intent) > _AT_ONCE_S:
                         yield Waiting(why="start")
                         await self._until_its_time(open_, intent)
                     open_.go_on()
@@ -291,7 +291,7 @@ class Router:
 
     async def _until_its_time(self, open_: _Open, intent: Audible) -> None:
         """Wait until shortly before its instant, though wall time may be set right meanwhile; a stop cuts it short."""
-        while (early_s := self._early_s(intent)) > 0:
+        while (early_s := self._early_s(intent)) > _AT_ONCE_S:
             await open_.wait(asyncio.sleep(min(early_s, _LOOK_AGAIN_S)), late=_TOO_LATE)
 
     def _early_s(self, intent: Audible) -> float:

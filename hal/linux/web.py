@@ -3,14 +3,11 @@
 Facts that shaped it:
 - urllib3 blocks. Each download has a thread to itself while it is open (`slots`), so one dead server
   never makes another download wait for its turn to time out.
-- A thread in `recv` can only be woken by shutting the connection down from outside. `_Line` keeps a
-  second descriptor of the socket for that: the first may be closed, and its number given to somebody
-  else, at any moment. A thread in `getaddrinfo` cannot be woken; it keeps its slot until the resolver
-  gives up, and then finds that nobody waits for it.
+- A thread in `getaddrinfo` cannot be woken; it keeps its slot until the resolver gives up, and then finds
+  that nobody waits for it. One in `recv` is, by `http_line.Line.cut`.
 - A socket time-out bounds the silence between two bytes, not a server that sends a byte now and then.
   So the loop bounds the whole header (`silence_s`), every read (`silence_s`), and the average pace of
   the body (`floor_bytes_per_s` over `floor_window_s` of waiting).
-- `read(n)` waits for n bytes; `read1(n)` returns what has come.
 """
 
 from __future__ import annotations
@@ -19,111 +16,26 @@ import asyncio
 import base64
 import contextlib
 import email.utils
-import logging
-import os
 import re
-import socket
-import ssl
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import unquote, urljoin
 
-from hal.errors import WebBroken, WebError, WebTimeout, WebUnreachable
+from hal.errors import WebBroken, WebError, WebTimeout
+from hal.linux.http_line import MAX_REDIRECTS, REDIRECTS, Line, WebPatience, parse, reason, shown
 from hal.ports import Download
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from urllib3.connection import HTTPConnection
     from urllib3.response import HTTPResponse
     from urllib3.util import Url
 
 T = TypeVar("T")
 
 MAX_READ_BYTES = 64 * 1024
-MAX_REDIRECTS = 5
-_REDIRECTS = (301, 302, 303, 307, 308)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebPatience:
-    """How long to wait for what."""
-
-    connect_s: float = 10.0
-    silence_s: float = 20.0
-    floor_bytes_per_s: int = 256
-    floor_window_s: float = 30.0
-
-
-class _Line:
-    """One connection, driven by a worker thread; `cut` may be called from any other."""
-
-    def __init__(self) -> None:
-        self._connection: HTTPConnection | None = None
-        self._response: HTTPResponse | None = None
-        self._twin: socket.socket | None = None
-        self._cut = False
-
-    def request(self, url: Url, headers: Mapping[str, str], patience: WebPatience) -> HTTPResponse:
-        """Connect, send, read the header. Raises WebError, and as urllib3 and http.client do."""
-        from urllib3.connection import HTTPConnection, HTTPSConnection
-
-        kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-        assert url.host is not None
-        host, port = url.host.strip("[]"), url.port or kind.default_port
-        sock = self._connect(host, port, _shown(url), patience.connect_s, tls=url.scheme == "https")
-        sock.settimeout(patience.silence_s)
-        self._connection = kind(host, port, timeout=patience.silence_s)
-        self._connection.sock = sock
-        self._connection.request(
-            "GET", url.request_uri, headers=headers, preload_content=False, decode_content=False
-        )
-        self._response = self._connection.getresponse()
-        return self._response
-
-    def _connect(self, host: str, port: int, name: str, timeout_s: float, *, tls: bool) -> socket.socket:
-        try:
-            sock = socket.create_connection((host, port), timeout=timeout_s)
-            self._twin = socket.socket(fileno=os.dup(sock.fileno()))
-            if self._cut:
-                sock.close()
-                raise WebBroken(f"{name} was given up.")
-            if tls:
-                return ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-        except TimeoutError:
-            raise WebTimeout(f"{name} took no connection within {timeout_s:g} s.") from None
-        except socket.gaierror as error:
-            raise WebUnreachable(f"The name in {name} cannot be resolved: {error.strerror}.") from None
-        except ssl.SSLCertVerificationError as error:
-            text = (
-                f"The certificate of {name} is not believed ({error.verify_message}); check this node's date."
-            )
-            raise WebUnreachable(text) from None
-        except (OSError, UnicodeError) as error:
-            raise WebUnreachable(f"No connection to {name}: {_reason(error)}.") from None
-        return sock
-
-    def read(self, max_bytes: int) -> bytes:
-        """The next bytes of the body."""
-        assert self._response is not None
-        return self._response.read1(max_bytes, decode_content=False)
-
-    def cut(self) -> None:
-        """Wake the thread that waits on this connection; nothing more can be read from it."""
-        self._cut = True
-        if self._twin is not None:
-            with contextlib.suppress(OSError):
-                self._twin.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Only when no thread is at work on it."""
-        for part in (self._response, self._connection, self._twin):
-            if part is not None:
-                with contextlib.suppress(OSError):
-                    part.close()
 
 
 class UrllibWeb:
@@ -136,7 +48,7 @@ class UrllibWeb:
         self._slots = asyncio.Semaphore(slots)
 
     async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> Download:
-        here = _parse(url)
+        here = parse(url)
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Connection": "close"}
         if offset > 0:
             headers["Range"] = f"bytes={offset}-"
@@ -145,7 +57,7 @@ class UrllibWeb:
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._send(here, headers)
             location = reply.headers.get("location")
-            if reply.status not in _REDIRECTS or location is None:
+            if reply.status not in REDIRECTS or location is None:
                 try:
                     reply.understand(offset)
                 except BaseException:
@@ -154,10 +66,10 @@ class UrllibWeb:
                 return reply
             await reply.close()
             try:
-                here = _parse(urljoin(here.url, location))
+                here = parse(urljoin(here.url, location))
             except ValueError:
-                raise WebBroken(f"{_shown(here)} redirects to something that is not http or https.") from None
-        raise WebBroken(f"{_shown(here)} is reached after more than {MAX_REDIRECTS} redirects.")
+                raise WebBroken(f"{shown(here)} redirects to something that is not http or https.") from None
+        raise WebBroken(f"{shown(here)} is reached after more than {MAX_REDIRECTS} redirects.")
 
     def close(self) -> None:
         """Let the threads end when they have nothing to do. The agent lives as long as its process and needs no call."""
@@ -171,7 +83,7 @@ class UrllibWeb:
         worker = _Worker(self._workers, self._slots)
         line = worker.line
         bound_s = self._patience.connect_s + self._patience.silence_s
-        name = _shown(url)
+        name = shown(url)
         try:
             response = await worker.do(lambda: line.request(url, headers, self._patience), bound_s, name)
         except BaseException:
@@ -184,7 +96,7 @@ class _Worker:
     """A slot with its connection; gives the slot back when no thread is at work on it any more."""
 
     def __init__(self, pool: ThreadPoolExecutor, slots: asyncio.Semaphore) -> None:
-        self.line = _Line()
+        self.line = Line()
         self._pool = pool
         self._slots = slots
         self._loop = asyncio.get_running_loop()
@@ -306,28 +218,6 @@ class _Reply:
         self._window_bytes, self._window_s = 0, 0.0
 
 
-def _parse(url: str) -> Url:
-    """Raises ValueError for what is not http(s); its text carries no credentials."""
-    from urllib3.exceptions import LocationParseError
-    from urllib3.util import parse_url
-
-    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings carry whole URLs
-    try:
-        parsed = parse_url(url)
-    except LocationParseError:
-        raise ValueError(
-            "Its host or its port is malformed (a host outside ASCII is written as xn--...)."
-        ) from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError("A URL to fetch from begins with http:// or https:// and has a host.")
-    return parsed
-
-
-def _shown(url: Url) -> str:
-    """A URL as it may be logged: without user, password and query."""
-    return f"{url.scheme}://{url.netloc}{url.path or '/'}"
-
-
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds, or a date, which is measured by the server's own clock (its Date header)."""
     text = headers.get("retry-after")
@@ -351,15 +241,5 @@ def _translated(error: Exception, name: str) -> Exception:
     if isinstance(error, ReadTimeoutError):
         return WebTimeout(f"{name} was silent for too long.")
     if isinstance(error, HTTPError | HTTPException | OSError | ValueError):
-        return WebBroken(f"The reply of {name} is broken: {_reason(error)}.")
+        return WebBroken(f"The reply of {name} is broken: {reason(error)}.")
     return error
-
-
-def _reason(error: Exception) -> str:
-    """The innermost cause, short and printable: urllib3's own texts repeat object addresses, and http.client
-    quotes what a server said instead of a status line."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    text = (str(cause) or type(cause).__name__)[:200]
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in text).rstrip(".")

@@ -17,8 +17,6 @@ import contextlib
 import errno
 import logging
 import queue
-import socket
-import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +26,10 @@ from hal.errors import (
     WebcastRefused,
     WebcastTimeout,
     WebcastUnreachable,
+    WebTimeout,
+    WebUnreachable,
 )
+from hal.linux.http_line import Line, WebPatience
 from hal.linux.webcast_tls import PinnedBody
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 OPEN_S = 4.0
 READ_S = 3.0
+_PATIENCE = WebPatience(connect_s=OPEN_S, silence_s=READ_S)
 _PIECE_FRAMES = 4_800
 _QUEUE_PIECES = 12
 """A little more than a second."""
@@ -78,7 +80,8 @@ class HttpWebcast:
         self._came = asyncio.Event()
         self._opened = loop.create_future()
         self._leave = threading.Event()
-        self._socket: socket.socket | None = None
+        self._line: Line | None = None
+        """The https connection that the thread waits on."""
         threading.Thread(target=self._run, name="webcast", daemon=True).start()
 
     async def opened(self) -> None:
@@ -106,9 +109,8 @@ class HttpWebcast:
 
     async def close(self) -> None:
         self._leave.set()
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._line is not None:
+            self._line.cut()
         self._opened.cancel()
 
     # ------------------------------------------------------------ the thread
@@ -145,10 +147,13 @@ class HttpWebcast:
             else:
                 self._opened.set_result(None)
 
-    def _connected(self, sock: socket.socket) -> None:
-        self._socket = sock
+    def _begun(self, line: Line) -> None:
+        self._line = line
+        if self._leave.is_set():
+            line.cut()
 
-    def _container(self) -> Any:
+    def _container(self, stack: contextlib.ExitStack) -> Any:
+        """What it comes in; it is closed with the stack, and what it reads from after it."""
         import av
 
         from hal.mono import LENIENT
@@ -161,17 +166,19 @@ class HttpWebcast:
                 "icy": "0",
                 "rw_timeout": str(round(READ_S * 1e6)),
             }
-            return av.open(self._url, options=options, timeout=(OPEN_S, READ_S), **LENIENT)
-        body = PinnedBody(
-            self._url, pin=self._pin, agent=self._agent, patience_s=READ_S, connected=self._connected
-        )
+            opened = av.open(self._url, options=options, timeout=(OPEN_S, READ_S), **LENIENT)
+            return stack.enter_context(opened)
+        body = PinnedBody(self._url, pin=self._pin, agent=self._agent, patience=_PATIENCE, begun=self._begun)
+        stack.callback(body.close)
         options |= {"protocol_whitelist": _CRYPTO}
         if body.is_playlist:
-            return av.open(
+            opened = av.open(
                 body.url, format="hls", options=options, io_open=body.another, timeout=(OPEN_S, READ_S),
                 **LENIENT,
             )  # fmt: skip
-        return av.open(body, options=options, **LENIENT, buffer_size=4096)
+        else:
+            opened = av.open(body, options=options, **LENIENT, buffer_size=4096)
+        return stack.enter_context(opened)
 
     def _decoded(self) -> Generator[Frames, None, None]:
         """Pieces of 100 ms and more, over changes of rate and channels."""
@@ -179,8 +186,8 @@ class HttpWebcast:
 
         from hal.mono import Mono
 
-        container = self._container()
-        try:
+        with contextlib.ExitStack() as stack:
+            container = self._container(stack)
             if not container.streams.audio:
                 raise WebcastBroken("It has no sound track.")
             stream, mono, bad = container.streams.audio[0], Mono(_PIECE_FRAMES), 0
@@ -198,8 +205,6 @@ class HttpWebcast:
                 for frame in frames:
                     for piece in mono.convert(frame):
                         yield piece.copy()
-        finally:
-            container.close()
 
 
 def _translated(error: Exception) -> WebcastError:
@@ -219,12 +224,14 @@ def _translated(error: Exception) -> WebcastError:
     for kind, status in statuses:
         if isinstance(error, kind):
             return WebcastRefused(f"The server answered with {status} ({text}).", status)
-    if isinstance(error, av.error.ExitError | TimeoutError | av.error.TimeoutError):
+    if isinstance(error, WebUnreachable):
+        return WebcastUnreachable(str(error))
+    if isinstance(error, WebTimeout | av.error.ExitError | TimeoutError | av.error.TimeoutError):
         return WebcastTimeout(f"The server went silent ({text}).")
-    if isinstance(error, ssl.SSLError | ConnectionRefusedError | av.error.ConnectionRefusedError):
-        return WebcastUnreachable(f"No connection ({text}).")
     if isinstance(error, av.error.InvalidDataError):
         return WebcastBroken(f"It is no sound that can be played ({text}).")
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError) and error.errno != errno.EIO:
+    refused = isinstance(error, ConnectionRefusedError | av.error.ConnectionRefusedError)
+    lost = isinstance(error, ConnectionError) or getattr(error, "errno", None) == errno.EIO
+    if refused or (isinstance(error, OSError) and not lost):
         return WebcastUnreachable(f"No connection ({text}).")
     return WebcastBroken(f"The stream broke ({text}).")

@@ -3,117 +3,65 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import socket
-import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-from hal.errors import WebcastBroken, WebcastRefused, WebcastTimeout, WebcastUnreachable
+from hal.errors import WebBroken, WebcastRefused
+from hal.linux.http_line import MAX_REDIRECTS, REDIRECTS, Line, WebPatience, parse
 
-if TYPE_CHECKING:
-    from urllib3.util import Url
-
-_REDIRECTS = (301, 302, 303, 307, 308)
-_REDIRECTS_MAX = 5
-_CONNECT_S = 4.0
 _PLAYLISTS = ("mpegurl", "m3u8")
+_READ_BYTES = 4_096
 
 
 class PinnedBody:
-    """A file-like object for FFmpeg: `read` gives what has come.
-
-    Between two bytes it waits `patience_s`; who wants the whole bounded shuts the socket down, which it is given.
-    """
+    """A file-like object for FFmpeg: `read` gives what has come. Whoever is told of its lines may cut them."""
 
     def __init__(
-        self,
-        url: str,
-        *,
-        pin: str | None,
-        agent: str,
-        patience_s: float,
-        connected: Callable[[socket.socket], None],
+        self, url: str, *, pin: str | None, agent: str, patience: WebPatience, begun: Callable[[Line], None]
     ) -> None:
-        """Connect, follow redirects (to https only), read the header. Raises WebcastError."""
-        self._pin, self._agent, self._patience_s, self._tell = pin, agent, patience_s, connected
+        """Connect, follow redirects (to https only), read the header.
+
+        Raises WebError, WebcastRefused, and as urllib3 and http.client do.
+        """
+        self._pin, self._agent, self._patience, self._begun = pin, agent, patience, begun
         self.url = url
-        for _ in range(_REDIRECTS_MAX + 1):
-            response = self._request(self.url)
-            if response.status not in _REDIRECTS:
-                break
-            self.url = urljoin(self.url, response.headers.get("location", ""))
-            response.close()
-            if not self.url.startswith("https://"):
-                raise WebcastBroken("The server sends us on to an address that is not https.")
-        else:
-            raise WebcastBroken("The server sends us on and on.")
-        if response.status != 200:
-            raise WebcastRefused(f"The server answered {response.status}.", response.status)
-        self._response: Any = response
-        kind = response.headers.get("content-type", "").lower()
+        with contextlib.ExitStack() as on_error:
+            for _ in range(MAX_REDIRECTS + 1):
+                self._line = Line()
+                on_error.callback(self._line.close)
+                begun(self._line)
+                headers = {"User-Agent": agent, "Accept": "*/*"}
+                reply = self._line.request(parse(self.url), headers, patience, pin=pin)
+                if reply.status not in REDIRECTS:
+                    break
+                on_error.close()
+                self.url = _https(urljoin(self.url, reply.headers.get("location", "")))
+            else:
+                raise WebBroken("The server sends us on and on.")
+            if reply.status != 200:
+                raise WebcastRefused(f"The server answered {reply.status}.", reply.status)
+            on_error.pop_all()
+        kind = reply.headers.get("content-type", "").lower()
         self.is_playlist = any(word in kind for word in _PLAYLISTS) or self.url.split("?")[0].endswith(
             ".m3u8"
         )
 
     def read(self, size: int = -1) -> bytes:
-        """What has come, at most `size`; b"" at the end. Raises WebcastTimeout."""
-        try:
-            got: bytes = self._response.read1(max(1, size) if size > 0 else 4096)
-        except TimeoutError:
-            raise WebcastTimeout("The server went silent.") from None
-        return got
+        """What has come, at most `size`; b"" at the end."""
+        return self._line.read(size if size > 0 else _READ_BYTES)
 
     def another(self, url: str, flags: int, options: dict[str, str]) -> PinnedBody:
         """A playlist's other file, in the same safe way (PyAV's `io_open`)."""
-        if not url.startswith("https://"):
-            raise WebcastBroken("The playlist names an address that is not https.")
         return PinnedBody(
-            url, pin=self._pin, agent=self._agent, patience_s=self._patience_s, connected=self._tell
+            _https(url), pin=self._pin, agent=self._agent, patience=self._patience, begun=self._begun
         )
 
     def close(self) -> None:
         """Idempotent."""
-        with contextlib.suppress(OSError):
-            self._response.close()
+        self._line.close()
 
-    def _request(self, url: str) -> Any:
-        from urllib3.connection import HTTPSConnection
-        from urllib3.exceptions import HTTPError
-        from urllib3.util import parse_url
 
-        try:
-            where = parse_url(url)
-            assert where.host is not None
-            connection = HTTPSConnection(where.host, where.port, timeout=self._patience_s)
-            connection.sock = self._connected(where)
-            headers = {"User-Agent": self._agent, "Accept": "*/*"}
-            connection.request("GET", where.request_uri, headers=headers, preload_content=False)
-            return connection.getresponse()
-        except TimeoutError:
-            raise WebcastTimeout("The server went silent before it had answered.") from None
-        except (HTTPError, ValueError, AssertionError) as error:
-            raise WebcastBroken(f"The server's answer is no HTTP ({error}).") from error
-
-    def _connected(self, where: Url) -> ssl.SSLSocket:
-        assert where.host is not None
-        host = where.host.strip("[]")
-        context = ssl.create_default_context()
-        if self._pin is not None:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        try:
-            plain = socket.create_connection((host, where.port or 443), timeout=_CONNECT_S)
-            self._tell(plain)
-            sock = context.wrap_socket(plain, server_hostname=host)
-        except TimeoutError:
-            raise WebcastTimeout("The server took no connection.") from None
-        except OSError as error:
-            raise WebcastUnreachable(f"No connection ({error}).") from error
-        if self._pin is not None:
-            seen = hashlib.sha256(sock.getpeercert(binary_form=True) or b"").hexdigest()
-            if f"sha256:{seen}" != self._pin:
-                sock.close()
-                raise WebcastUnreachable("The server's certificate is not the one that is pinned.")
-        sock.settimeout(self._patience_s)
-        return sock
+def _https(url: str) -> str:
+    if not url.startswith("https://"):
+        raise WebBroken("The stream leads to an address that is not https.")
+    return url

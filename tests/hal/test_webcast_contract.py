@@ -272,11 +272,7 @@ def test_a_playlist_leads_to_no_file_and_no_other_protocol(real: RealBench, tmp_
 
 @pytest.mark.realtime
 def test_a_pinned_certificate_is_believed_and_no_other(real: RealBench) -> None:
-    pair = Authority.new(real.directory / "ca").certify("127.0.0.1")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.cert, pair.key)
-    der = ssl.PEM_cert_to_DER_cert(pair.cert.read_text())
-    pin = f"sha256:{hashlib.sha256(der).hexdigest()}"
+    context, pin = _secured(real)
 
     def script(connection: Connection) -> None:
         connection.head()
@@ -310,13 +306,49 @@ def test_who_does_not_read_holds_the_server_back_and_closing_ends_the_thread(rea
         await asyncio.sleep(1.0)
         assert webcast._pieces.qsize() <= 12
         await webcast.close()
-        for _ in range(80):
-            if not any(thread.name == "webcast" for thread in threading.enumerate()):
-                break
-            await asyncio.sleep(0.1)
-        assert not any(thread.name == "webcast" for thread in threading.enumerate())
+        await _no_thread_left()
 
     real.run(story)
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("where", ["header", "body"])
+def test_an_https_server_that_drips_is_given_up_and_its_thread_ends(real: RealBench, where: str) -> None:
+    context, pin = _secured(real)
+
+    def script(connection: Connection) -> None:
+        if where == "header":
+            connection.drip(b"HTTP/1.0 200 OK\r\nX: " + b"a" * 100)
+        else:
+            connection.head()
+            connection.drip(mp3())
+
+    url = real.serve(script, context)
+
+    async def story() -> None:
+        with pytest.raises(WebcastTimeout):
+            await real.webcasts.open(url, pin=pin)
+        await _no_thread_left()
+
+    real.run(story)
+
+
+async def _no_thread_left() -> None:
+    """A byte each second would keep it alive for minutes."""
+    for _ in range(80):
+        if not any(thread.name == "webcast" for thread in threading.enumerate()):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("a thread waits for a stream that nobody hears")
+
+
+def _secured(real: RealBench) -> tuple[ssl.SSLContext, str]:
+    """A server's side of TLS, and the pin of its certificate."""
+    pair = Authority.new(real.directory / "ca").certify("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    der = ssl.PEM_cert_to_DER_cert(pair.cert.read_text())
+    return context, f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 def _heard(real: RealBench, url: str) -> float:

@@ -129,7 +129,8 @@ class Answer(BaseHTTPRequestHandler):
 
 class UrllibBench:
     def __init__(self, server: Server) -> None:
-        from hal.linux.web import UrllibWeb, WebPatience
+        from hal.linux.http_line import WebPatience
+        from hal.linux.web import UrllibWeb
 
         self.server = server
         patience = WebPatience(connect_s=0.5, silence_s=0.3, floor_bytes_per_s=256, floor_window_s=0.5)
