@@ -2,7 +2,8 @@
 
 Facts: `SO_TIMESTAMPNS` stamps with CLOCK_REALTIME when the packet comes up from the driver; Python
 has no name for it. The number is 64 with 64-bit times (Linux 5.1), 35 before. Its age, taken at once,
-turns it into CLOCK_BOOTTIME; an age that cannot be (the wall clock was just set) counts as none.
+turns it into CLOCK_BOOTTIME; an age that cannot be (the wall clock was just set) counts as none. Where no other
+socket of the machine wants stamps the kernel begins a moment after ours asks; until then a packet's time is when it is read.
 `SO_RXQ_OVFL` hands over with a packet how many the kernel has thrown away by then: its queue was full,
 or the filter below turned them down.
 
