@@ -8,32 +8,36 @@ imports run in the same direction, top to bottom, and results return as the valu
 ::
 
     __main__        the entry
-    cli/            what people type        app check enrol keys keyfile keysheet order order_live posting send sending box watch run silence speech log_lines;
+    cli/            what people type        app check enrol keys keyfile keysheet order order_live posting send sending desired box ahead cellar watch run silence speech log_lines;
                                             demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
-    agent           builds the rooms, starts them bottom-up, stops them in exact reverse
+    agent           starts the rooms bottom-up, stops them in exact reverse
+    rooms           builds them
     doors           opens the doors a config asks for, each real or virtual
-    config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good
+    config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good remote
     catalogue       what is said to people, Vietnamese and English; its second sheet: sentences
 
     command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages audible ledger scribe
                                             tally execution inbox settings; alerts: cap area assessment bulletins stored
-                                            alert_desk alert_settings
+                                            alert_desk alert_settings;
+                                            desired state: documents json_lines reconcile stick; time_answer
+    schedule/       INLET: the clock        scheduler occurrences plan forms fired standing settings
     sense/          INLET: the box itself   monitor light conditions settings
-    local/          INLET: the technician   console requests settings
+    local/          INLET: the technician   console requests answers settings
     router          the junction: one match from an intent to the room that does it
     crier           cries one public alert over both outlets
     programmes      makes the source of what asks for the loudspeaker: a recording, words, live sound
     stream/         live sound              sessions chain stage rtp_stage pull settings; rtp rtcp red srtp unwrap delay drift modes pieces
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources appointment steering rate loudness readiness announcement
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
-    report/         OUTLET: to the server   asrun outbox (TANK) shelf status settings
-    cache/          cellar: media           store (TANK) assets incoming fetcher download settings
+    report/         OUTLET: to the server   asrun outbox (TANK) shelf status meter blackbox settings
+    cache/          cellar: media           store (TANK) steward manifest assets incoming fetcher download settings
 
-    clocktrust      how far wall time may be believed
+    clocktrust, timekeeping  how far wall time may be believed, and whose
     kept, ticket    small facts over restarts; a request's way through an outlet
+    desired         documents that say how the node should be: who signed, who takes
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports (hardware time sound lines network storage box) errors inflow mono

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from edge_agent.sentences import KEYS, LIVE
+from edge_agent.sentences import KEYS, LIVE, OFFLINE
 
 
 class Language(StrEnum):
@@ -403,6 +403,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
         "{path} is no private key that can be used: a PEM file without a passphrase is needed. Make a new one of another name with --key.",
     ),
     **KEYS,
+    **OFFLINE,
     **LIVE,
     # ---- edge-agent stop, release, status
     "not_both": ("Không dùng {one} cùng với {other}.", "{one} and {other} do not go together."),

@@ -3,20 +3,21 @@
 A Raspberry Pi has no battery clock: after a power cut it may believe any date. So dates are
 believed in grades, and an order's dates are judged by the grade (PROTOCOL.md, "Acceptance"):
 
-    synced     a time source vouches for the clock now
-    holdover   one did in this boot, not long ago
+    synced     a time source vouches for the clock now: the system's time service, or the server's signed answer
+    holdover   one did in this boot, not long ago; or a battery clock agrees
     estimated  none did lately, but the node once knew the time and kept it: the floor
     unknown    nothing is known but that it is later than the day this software was built
 
-The decisions are pure; `ClockTrust` holds the clock and keeps the floor.
+The decisions are pure (here and in `timekeeping`); `ClockTrust` holds the clock and keeps the floor.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -24,7 +25,8 @@ import msgspec
 from msgspec import Meta
 
 from edge_agent import kept
-from edge_agent.model import NS, Reason, ReasonCode
+from edge_agent.model import MS, NS, Reason, ReasonCode
+from edge_agent.timekeeping import STEP_NS, Timekeeper
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Clock, Database
 
@@ -33,17 +35,22 @@ logger = logging.getLogger(__name__)
 BUILD_DATE = datetime(2026, 11, 1, tzinfo=UTC)
 """No honest clock is earlier than this; moved forward with each release."""
 KEPT_FLOOR = "clock.floor"
-KEEP_EVERY_S = 600
+KEEP_EVERY_S = 1800
+"""So often the floor is written: what a node without a battery clock may be behind after a power cut."""
+LATEST = timedelta(days=15 * 365)
+"""No honest clock is so much later than the build date."""
 LOOK_EVERY_S = 60
+RTC_APART_S = 5
+HEAL_NS = 86_400 * NS
 
 
 class ClockSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What vouches for the wall clock."""
 
     trust: Annotated[
-        Literal["auto", "always"],
+        Literal["auto", "rtc", "always"],
         Meta(
-            description="auto: believe the clock when systemd-timesyncd or chrony set it; always: a good battery clock is fitted"
+            description="auto: believe the clock when systemd-timesyncd or chrony set it; rtc: also while a battery clock (RTC) agrees; always: believe it anyway"
         ),
     ] = "auto"
     trust_file: Annotated[
@@ -174,13 +181,21 @@ class ClockTrust:
         self._database = database
         self._build_date = build_date
         self._saved_floor: datetime | None = None
-        self._synced_ns: int | None = None
+        self._keeper = Timekeeper()
+        self._began_ms = clock.monotonic_ns() // MS
         self._kept_ns: int | None = None
+        self._below_ns: int | None = None
+        """Since when the time is believed, and lies before the floor."""
         self._failing = False
 
     async def open(self) -> None:
         """Read the kept floor. Raises DatabaseError."""
-        text = await self._database.run(lambda connection: kept.get(connection, KEPT_FLOOR))
+        boot = self._clock.boot_id()
+        text, offset_ms = await self._database.run(
+            lambda connection: (kept.get(connection, KEPT_FLOOR), kept.offset_of(connection, boot))
+        )
+        if offset_ms is not None:
+            self._keeper = Timekeeper(offset_ns=offset_ms * MS)
         try:
             self._saved_floor = None if text is None else datetime.fromisoformat(text).astimezone(UTC)
         except (ValueError, OverflowError):
@@ -188,19 +203,46 @@ class ClockTrust:
 
     def look(self) -> Sight:
         """How far time may be believed now. Never blocks."""
-        now_ns, wall = self._clock.monotonic_ns(), self._clock.utc_now()
-        synced = wall >= self._build_date and (self._settings.trust == "always" or self._clock.wall_synced())
-        if synced:
-            self._synced_ns = now_ns
+        keeper, now_ns, wall = self._keeper, self._clock.monotonic_ns(), self._clock.utc_now()
+        honest = self._build_date <= wall <= self._build_date + LATEST
+        vouched = honest and (self._settings.trust == "always" or self._clock.wall_synced())
+        keeper.take(now_ns=now_ns, wall_ns=wall_ns(wall), vouched=vouched)
+        floor = max(self._build_date, self._saved_floor or self._build_date)
         quality = judge(
-            synced_now=synced,
-            synced_ns=self._synced_ns,
+            synced_now=keeper.vouched_now(now_ns, by_system=vouched),
+            synced_ns=keeper.vouched_at(),
             now_ns=now_ns,
             saved_floor=self._saved_floor,
             holdover_h=self._settings.holdover_h,
         )
-        floor = max(self._build_date, self._saved_floor or self._build_date)
-        return Sight(quality=quality, now=wall if quality.trusted else max(wall, floor), floor=floor)
+        if keeper.doubt is not None and quality.trusted:
+            quality = Quality.ESTIMATED if self._saved_floor is not None else Quality.UNKNOWN
+        elif not quality.trusted and honest and wall >= floor and self._battery_agrees(wall):
+            keeper.offset_ns = wall_ns(wall) - now_ns
+            quality = Quality.HOLDOVER
+        own = wall if keeper.offset_ns is None else moment(now_ns + keeper.offset_ns)
+        return Sight(quality=quality, now=own if quality.trusted else max(own, wall, floor), floor=floor)
+
+    def told(self, server_now: datetime, *, error_s: float) -> None:
+        """The server's signed answer to our nonce: the date, now, no further off than `error_s`."""
+        now_ns = self._clock.monotonic_ns()
+        self._keeper.tell(now_ns=now_ns, wall_ns=wall_ns(server_now))
+        logger.info("The server told the time. error_s=%.1f", error_s)
+
+    def offset_ns(self) -> int | None:
+        """What is believed of wall time (ns since 1970) less CLOCK_BOOTTIME; None: nothing yet in this boot."""
+        return self._keeper.offset_ns
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a clock that is vouched for has jumped, and is not believed yet."""
+        return self._keeper.doubt is not None
+
+    def _battery_agrees(self, wall: datetime) -> bool:
+        if self._settings.trust != "rtc":
+            return False
+        battery = self._clock.battery_now()
+        return battery is not None and abs((battery - wall).total_seconds()) <= RTC_APART_S
 
     async def life(self) -> None:
         """Look every minute, and keep the floor every ten, for as long as it lives."""
@@ -208,15 +250,35 @@ class ClockTrust:
             await self.keep()
             await asyncio.sleep(LOOK_EVERY_S)
 
+    def _heal_floor(self, sight: Sight, now_ns: int) -> None:
+        """A floor that a wrong source left in the future is given up when better ones have said otherwise for a day."""
+        below = sight.quality.trusted and sight.now < sight.floor - timedelta(days=1)
+        if not below:
+            self._below_ns = None
+        elif self._below_ns is None:
+            self._below_ns = now_ns
+        elif now_ns - self._below_ns >= HEAL_NS:
+            logger.warning("The kept time floor lies in the future and is given up. floor=%s", sight.floor)
+            self._saved_floor = None
+
     async def keep(self) -> None:
         """Keep the floor when it is time to. A full disk is logged once and tried again."""
         sight, now_ns = self.look(), self._clock.monotonic_ns()
         due = self._kept_ns is None or now_ns - self._kept_ns >= KEEP_EVERY_S * NS
-        if not (due and sight.quality.trusted and sight.now > sight.floor):
+        self._heal_floor(sight, now_ns)
+        known = sight.quality.trusted and sight.now > sight.floor
+        if not due or (sight.quality.trusted and not known):
             return
-        text = sight.now.isoformat()
+        text, boot, last_ms = sight.now.isoformat(), self._clock.boot_id(), now_ns // MS
+        offset_ms = None if self._keeper.offset_ns is None else self._keeper.offset_ns // MS
+
+        def work(connection: sqlite3.Connection) -> None:
+            if known:
+                kept.put(connection, KEPT_FLOOR, text)
+            kept.note_run(connection, boot, began_ms=self._began_ms, offset_ms=offset_ms, last_ms=last_ms)
+
         try:
-            await self._database.run(lambda connection: kept.put(connection, KEPT_FLOOR, text))
+            await self._database.run(work)
         except (DatabaseError, DiskError) as error:
             if not self._failing:
                 logger.warning("Time floor cannot be kept. error=%s", error)
@@ -225,7 +287,9 @@ class ClockTrust:
         if self._failing:
             logger.info("Time floor is kept again.")
         self._failing = False
-        self._saved_floor, self._kept_ns = sight.now, now_ns
+        self._kept_ns = now_ns
+        if known:
+            self._saved_floor = sight.now
 
 
 def deadline_ns(now_ns: int, left_s: float) -> int:
@@ -250,7 +314,11 @@ class WallTime:
         now_ns = self._clock.monotonic_ns()
         if self._asked_ns is None or now_ns - self._asked_ns >= NS:
             self._trusted, self._asked_ns = self._trust.look().quality.trusted, now_ns
-        return self._measured_ns() if self._trusted else None
+        if not self._trusted:
+            return None
+        measured_ns, believed_ns = self._measured_ns(), self._trust.offset_ns()
+        stepped = believed_ns is not None and abs(measured_ns - believed_ns) > STEP_NS
+        return believed_ns if stepped else measured_ns
 
     def instant_ns(self, moment: datetime) -> int | None:
         """The CLOCK_BOOTTIME at which a date comes, or came; None while nobody vouches for the clock."""
@@ -274,6 +342,11 @@ class WallTime:
                 break
         assert best is not None
         return best[1]
+
+
+def moment(since_1970_ns: int) -> datetime:
+    """Inverse of `wall_ns`, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=since_1970_ns // 1_000)
 
 
 def wall_ns(moment: datetime) -> int:

@@ -60,7 +60,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             speech=_speech(settings),
             lines=lines,
             board=await _board(settings, clock, stack),
-            broker=_broker(settings),
+            broker=broker_door(settings),
             web=web,
             datagrams=UdpDatagrams(clock),
             webcasts=HttpWebcasts(f"village-node/{__version__}"),
@@ -156,7 +156,8 @@ def _control(settings: Settings) -> ControlDoor:
     return SocketDoor(settings.local.path(real_lines=real_lines, state_dir=settings.storage.state_dir))
 
 
-def _broker(settings: Settings) -> Broker:
+def broker_door(settings: Settings) -> Broker:
+    """The way to the server that these settings name; nothing is connected yet."""
     from hal.linux.broker import MqttBroker
 
     broker = settings.broker

@@ -54,12 +54,16 @@ class Fault:
     line: int | None = None
 
 
-class KeysRefused(Refused):
-    """A keys document is not trusted; the one in force stays."""
+class DocumentRefused(Refused):
+    """A document that says how the node should be is not taken; the one in force stays."""
 
     def __init__(self, code: ReasonCode, text: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(code, text)
         self.faults = tuple(faults) or (Fault("$", text),)
+
+
+class KeysRefused(DocumentRefused):
+    """A keys document is not trusted; the one in force stays."""
 
 
 class MediaRefused(Refused):

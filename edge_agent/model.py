@@ -239,6 +239,45 @@ class Live(Audible):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """An asset as a part of a programme."""
+
+    media: Digest
+    url: str | None = None
+    size: int | None = None
+    """Bytes, where they are known beforehand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """Another station's stream as a part of a programme (tiếp sóng), for so long."""
+
+    origin: WebOrigin
+    for_s: int
+    standby: Standby = field(default_factory=Standby)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineIn:
+    """What comes in at the sound card's input as a part of a programme, for so long."""
+
+    for_s: int
+
+
+Part = Recording | Voice | Relay | LineIn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programme(Audible):
+    """Several parts one after another in one turn. A part that cannot be had is left out, and told of."""
+
+    parts: tuple[Part, ...]
+    starts_at: datetime | None = None
+    max_s: int | None = None
+    """It is cut after so long; None: by the house rules alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stop(Intent):
     """Stop order `target`, or (target None) everything up to class `highest`; and keep it so until `until_ns`."""
 
@@ -335,7 +374,7 @@ class AsRun:
     """Board pages shown."""
     proof: int = 0
     live: dict[str, object] | None = None
-    """Of a live session: what the network did to it, and what sounded in its place."""
+    """Of a live session: what the network did to it, and what sounded in its place; of a programme: its parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

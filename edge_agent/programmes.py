@@ -8,17 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edge_agent.clocktrust import WallTime
 from edge_agent.errors import MediaRefused, Refused
-from edge_agent.model import Audible, Live, Play, Precedence, ReasonCode, Say
+from edge_agent.model import (
+    RATE_HZ,
+    Audible,
+    LineIn,
+    Live,
+    OrderId,
+    Play,
+    Precedence,
+    Programme,
+    Reason,
+    ReasonCode,
+    Recording,
+    Relay,
+    Say,
+    Voice,
+)
+from edge_agent.model import Part as ProgrammePart
 from edge_agent.playout.readiness import Readiness, library
-from hal.errors import SpeechError
+from hal.errors import HalError, SpeechError
 
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
     from edge_agent.playout.source import Source
+
+RELAY_LOST_S: Final = 120
+"""A station that is lost for so long, with nothing in its place, ends its part of a programme."""
 
 OpenSource = Callable[[], "Awaitable[Source]"]
 
@@ -45,6 +64,8 @@ class Programmes:
                 open_source, starts_at = await self._recording(intent, asset), intent.starts_at
             case Say():
                 open_source, starts_at = await self._words(intent), intent.starts_at
+            case Programme():
+                open_source, starts_at = await self._suite(intent), intent.starts_at
             case Live():
                 return lambda: self._sessions.open(intent)
             case _:
@@ -56,7 +77,7 @@ class Programmes:
 
         Raises Refused(CLOCK_UNTRUSTED).
         """
-        starts_at = intent.starts_at if isinstance(intent, Play | Say) else None
+        starts_at = intent.starts_at if isinstance(intent, Play | Say | Programme) else None
         if starts_at is None:
             return None
         begins_ns = self._wall.instant_ns(starts_at)
@@ -87,6 +108,49 @@ class Programmes:
         return lambda: self._readiness.announced(
             [part], precedence=intent.precedence, times=intent.times, gap_s=intent.gap_s
         )
+
+    async def _suite(self, intent: Programme) -> OpenSource:
+        """Its parts made ready, one after another; what cannot be had is left out. Raises MediaRefused when nothing is left."""
+        suite = await library("suite")
+        items = [await self._item(intent, place, part) for place, part in enumerate(intent.parts, start=1)]
+        if all(item.make is None for item in items):
+            lacking = items[0].lacking
+            raise MediaRefused(lacking.code, lacking.text)
+        most_frames = None if intent.max_s is None else intent.max_s * RATE_HZ
+
+        async def open_source() -> Source:
+            source: Source = suite.Suite(items, most_frames=most_frames)
+            return source
+
+        return open_source
+
+    async def _item(self, intent: Programme, place: int, part: ProgrammePart) -> Any:
+        suite = await library("suite")
+        name = f"{place} {type(part).__name__.lower()}"
+        try:
+            return suite.Item(name=name, make=await self._maker(intent, place, part))
+        except Refused as refusal:
+            lacking = Reason(refusal.code, refusal.text)
+        except HalError as error:
+            lacking = Reason(ReasonCode.NO_MEDIA, f"The part cannot be had: {error}")
+        return suite.Item(name=name, make=None, lacking=lacking)
+
+    async def _maker(self, intent: Programme, place: int, part: ProgrammePart) -> OpenSource:
+        urgent = intent.precedence is Precedence.EMERGENCY
+        match part:
+            case Recording():
+                return (await self._readiness.recording(part.media, part.url, urgent=urgent)).open
+            case Voice():
+                return (await self._readiness.spoken(part)).open
+            case Relay():
+                live = Live(
+                    id=OrderId(f"{intent.id}#{place}"), issuer=intent.issuer, precedence=intent.precedence,
+                    deadline_ns=intent.deadline_ns, origin=part.origin, max_s=part.for_s, standby=part.standby,
+                    lost_s=min(part.for_s, RELAY_LOST_S),
+                )  # fmt: skip
+                return lambda: self._sessions.open(live)
+            case LineIn():
+                raise MediaRefused(ReasonCode.UNSUPPORTED, "This node has no input.")
 
     async def _appointed(self, open_source: OpenSource, starts_at: datetime) -> Source:
         appointment = await library("appointment")

@@ -36,8 +36,11 @@ from edge_agent.model import (
     Ping,
     Play,
     Precedence,
+    Programme,
     Reason,
     ReasonCode,
+    Recording,
+    Relay,
     Release,
     SetVolume,
     Step,
@@ -394,7 +397,12 @@ async def _comes_at_once(ticket: Ticket) -> bool:
 
 def _needed(intent: Audible) -> tuple[Digest, ...]:
     """The assets that nobody may evict meanwhile."""
-    media = (intent.media, intent.standby.media if isinstance(intent, Live) else None)
+    media = [intent.media]
+    if isinstance(intent, Live):
+        media.append(intent.standby.media)
+    if isinstance(intent, Programme):
+        media += [part.media for part in intent.parts if isinstance(part, Recording)]
+        media += [part.standby.media for part in intent.parts if isinstance(part, Relay)]
     return tuple(digest for digest in media if digest is not None)
 
 

@@ -165,3 +165,60 @@ LIVE: Final[Mapping[str, tuple[str, str]]] = {
     "watch_stage": ("    {name}: {figures}", "    {name}: {figures}"),
 }
 """Of `edge-agent order live_start`, `send` and `watch`. Vietnamese, English."""
+
+OFFLINE: Final[Mapping[str, tuple[str, str]]] = {
+    "class_routine": ("thường", "routine"),
+    "class_priority": ("ưu tiên", "priority"),
+    "class_emergency": ("khẩn cấp", "emergency"),
+    "next_turn": (
+        "{at}  {class_word:9}  {rule}  {title} ({parts} phần)",
+        "{at}  {class_word:9}  {rule}  {title} ({parts} part(s))",
+    ),
+    "next_nothing": (
+        "Lịch không có gì trong {days} ngày tới.",
+        "The schedule has nothing in the next {days} days.",
+    ),
+    "next_no_date": (
+        "Nút không biết ngày giờ nên không biết lượt phát tới. Xem mạng, hoặc dịch vụ thời gian.",
+        "The node does not know the date, so it cannot tell. See its network, or the time service.",
+    ),
+    "next_waits": (
+        "Các lượt này đang CHỜ: đồng hồ chưa đáng tin ({clock}). Xem mạng, hoặc dịch vụ thời gian.",
+        "These turns WAIT: the clock is not trusted ({clock}). See the network, or the time service.",
+    ),
+    "cache_sum": (
+        "{count} tệp, {mib} MiB; còn thiếu {missing} tệp.",
+        "{count} file(s), {mib} MiB; {missing} wanted and missing.",
+    ),
+    "cache_surplus": (
+        "Các tài liệu cần hơn kho {mib} MiB: tăng cache.quota_mib, hoặc bớt tệp.",
+        "The documents want {mib} MiB more than fits: raise cache.quota_mib, or list fewer.",
+    ),
+    "cache_held_word": ("có", "held"),
+    "cache_missing_word": ("thiếu", "missing"),
+    "cache_spoilt_word": ("hỏng", "spoilt"),
+    "cache_wanted_word": ("cần cho lịch", "wanted"),
+    "cache_verifying": ("Đang kiểm tra", "Verifying"),
+    "cache_copying": ("Đang chép", "Copying"),
+    "cache_spoilt": (
+        "Hỏng: {media} ({fault}). Tệp đã bị bỏ, nút sẽ tải lại nếu còn cần.",
+        "Spoilt: {media} ({fault}). It was taken away; the node fetches it again if it is wanted.",
+    ),
+    "cache_verified": (
+        "Đã kiểm tra {count} tệp, {spoilt} tệp hỏng.",
+        "Verified {count} file(s), {spoilt} spoilt.",
+    ),
+    "cache_collected": ("Đã xóa {count} tệp, {mib} MiB.", "Removed {count} file(s), {mib} MiB."),
+    "import_kept": ("{name}: đã nhận vào kho.", "{name}: kept."),
+    "import_known": ("{name}: đã có.", "{name}: already here."),
+    "import_applied": ("{name}: đã áp dụng.", "{name}: applied."),
+    "import_refused": ("{name}: KHÔNG nhận. {why}", "{name}: REFUSED. {why}"),
+    "bad_document": (
+        "Không có tài liệu {name!r}; dùng schedule, media, board hoặc config.",
+        "There is no document {name!r}; use schedule, media, board or config.",
+    ),
+    "desired_good": ("{path}: tốt.", "{path}: good."),
+    "desired_fault": ("dòng {line}: {path}: {text}", "line {line}: {path}: {text}"),
+    "desired_warning": ("chú ý, dòng {line}: {path}: {text}", "note, line {line}: {path}: {text}"),
+}
+"""What `edge-agent next`, `events`, `cache` and `desired` say."""

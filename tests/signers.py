@@ -19,6 +19,10 @@ from edge_agent.command.signing import Signer, public_of
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 LONG_AFTER = datetime(2099, 1, 1, tzinfo=UTC)
 EVERY_VERB = (
+    "schedule",
+    "media",
+    "board",
+    "config",
     "play",
     "say",
     "live_start",

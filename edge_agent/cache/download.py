@@ -52,7 +52,7 @@ class _End(Enum):
 class Fetch:
     """Fetches one asset from one URL into the store.
 
-    `receiving` is told when a body begins and ends to flow; `calm` is awaited before each block, and lets
+    `received` is told how many bytes came, `receiving` when a body begins and ends to flow; `calm` is awaited before each block, and lets
     more urgent downloads go first.
     """
 
@@ -66,6 +66,7 @@ class Fetch:
         digest: Digest,
         url: str,
         receiving: Callable[[bool], None],
+        received: Callable[[int], None],
         calm: Callable[[], Awaitable[None]],
     ) -> None:
         self._web = web
@@ -75,6 +76,7 @@ class Fetch:
         self._digest = digest
         self._url = url
         self._receiving = receiving
+        self._received = received
         self._calm = calm
         self._incoming: Incoming | None = None
         self._etag: str | None = None
@@ -174,6 +176,7 @@ class Fetch:
             block = await download.read(BLOCK_BYTES)
             if not block:
                 break
+            self._received(len(block))
             await self._incoming.write(block)
         if self._total is not None and self._incoming.written < self._total:
             raise WebBroken(f"The body ended after {self._incoming.written} of {self._total} bytes.")

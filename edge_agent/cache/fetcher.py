@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from edge_agent.cache import assets
@@ -46,13 +46,18 @@ class Fetcher:
         clock: Clock,
         settings: CacheSettings,
         rng: random.Random | None = None,
+        addresses: Mapping[Digest, str] | None = None,
+        received: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`addresses`: where assets may be fetched that were asked for without a URL. `received` is told how many bytes came."""
         self._web = web
         self._store = store
         self._settings = settings
         self._rng = rng or random.Random(clock.monotonic_ns())  # noqa: S311 - back-off, no secret
         self._flights: dict[Digest, _Flight] = {}
         self._changed = asyncio.Event()
+        self._received = received
+        self._addresses = {} if addresses is None else addresses
 
     async def obtain(self, digest: Digest, url: str | None, *, urgent: bool) -> Asset:
         """The asset from the cache, or fetched from `url`, verified and kept.
@@ -71,6 +76,7 @@ class Fetcher:
             raise _disk_fault(error) from error
         if asset is not None:
             return asset
+        url = self._addresses.get(digest) if url is None else url
         if url is None:
             raise MediaRefused(
                 ReasonCode.NO_MEDIA,
@@ -131,6 +137,7 @@ class Fetcher:
                 rng=self._rng,
                 digest=flight.digest,
                 url=flight.url,
+                received=self._received,
                 receiving=lambda receiving: self._receive(flight, receiving=receiving),
                 calm=lambda: self._until(lambda: self._may_go_on(flight)),
             )

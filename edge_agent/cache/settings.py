@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 MIB = 1 << 20
+HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z"
 
 
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +42,29 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fetch_timeout_s: Annotated[
         float, Meta(ge=10, le=7 * 86400, description="longest that one file may take to fetch, s")
     ] = 3600.0
+
+    prefetch_hours: Annotated[
+        str,
+        Meta(
+            pattern=HOURS_PATTERN,
+            description="when files are fetched ahead that are not needed today, Vietnam's time",
+        ),
+    ] = "00:30-05:00"
+    prefetch_mib_a_day: Annotated[
+        int,
+        Meta(
+            ge=1, le=1 << 20, description="most that is fetched ahead in a day, MiB; orders are not counted"
+        ),
+    ] = 1024
+    prefetch_attempts_a_day: Annotated[
+        int, Meta(ge=1, le=100, description="fetches of one file that may fail in a day")
+    ] = 3
+    verify_days: Annotated[
+        int, Meta(ge=1, le=365, description="days in which every file that is kept is hashed once more")
+    ] = 7
+    verify_bytes_per_s: Annotated[
+        int, Meta(ge=65536, le=1 << 30, description="pace of that, bytes per second")
+    ] = 1 << 20
 
     @property
     def quota_bytes(self) -> int:

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = assets.SCHEMA
 
 _BLOCK_BYTES = 1 << 16
+_VERIFY_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,8 @@ class Store:
 
     # ---------------------------------------------------- opening
 
-    async def open(self) -> Sweep:
-        """Bring table and disk together, and the whole within the quota. Raises DatabaseError.
+    async def open(self, *, evict: bool = True) -> Sweep:
+        """Bring table and disk together, and (`evict`) the whole within the quota. Raises DatabaseError.
 
         What the disk will not show or remove, or has no room to note, is logged and left for the next start:
         without a cache the node goes on.
@@ -103,10 +104,8 @@ class Store:
                 self._doomed.update(dict.fromkeys(spoilt))
             except (DatabaseError, DiskError) as error:
                 logger.warning("What the cache holds could not be noted. error=%s", error)
-            try:
-                await self._make_room(0, strict=False)
-            except (DatabaseError, DiskError) as error:
-                logger.warning("The cache could not be tidied up. error=%s", error)
+        if evict:
+            await self.tidy()
         sweep = Sweep(
             kept=len(rows) - len(gone) - len(spoilt),
             adopted=len(found),
@@ -117,6 +116,14 @@ class Store:
         if sweep.adopted or sweep.forgotten or sweep.quarantined or sweep.removed:
             logger.warning("The cache was put in order. %s", sweep)
         return sweep
+
+    async def tidy(self) -> None:
+        """Bring the whole within the quota, once it is known what is to be kept. Never raises for the disk's sake."""
+        async with self._changing:
+            try:
+                await self._make_room(0, strict=False)
+            except (DatabaseError, DiskError) as error:
+                logger.warning("The cache could not be tidied up. error=%s", error)
 
     async def _files(self) -> tuple[dict[Digest, int], set[str], int]:
         """Every asset's file and size; directories that could not be read; and how many other files were removed."""
@@ -253,6 +260,64 @@ class Store:
         async with self._changing:
             await self._quarantine(digest, why)
 
+    async def held(self, digests: Collection[Digest]) -> frozenset[Digest]:
+        """Which of these are here, by the table alone; no use is counted. Raises DatabaseError."""
+
+        def work(connection: sqlite3.Connection) -> frozenset[Digest]:
+            rows = ((digest, assets.find(connection, digest)) for digest in digests)
+            return frozenset(digest for digest, row in rows if row is not None and row.quarantined is None)
+
+        return await self._database.run(work)
+
+    async def verify(self, digest: Digest, *, bytes_per_s: int | None = None) -> str | None:
+        """Hash an asset's file once more, no faster than asked; spoilt, it is quarantined. Why, or None.
+
+        One that is not here is not spoilt. Raises DatabaseError, DiskError.
+        """
+        row = await self._database.run(lambda connection: assets.find(connection, digest))
+        if row is None or row.quarantined is not None:
+            return None
+        hasher, reader = hashlib.sha256(), None
+        with self.pinned(digest):
+            try:
+                reader = self._disk.open_read(path_of(digest))
+                while block := await asyncio.to_thread(reader.read, _VERIFY_BYTES):
+                    hasher.update(block)
+                    if bytes_per_s is not None:
+                        await asyncio.sleep(len(block) / bytes_per_s)
+                fault = (
+                    None
+                    if f"sha256:{hasher.hexdigest()}" == digest
+                    else "Its bytes have changed on the disk."
+                )
+            except (DiskError, OSError) as error:
+                fault = f"Its file cannot be read: {error}"
+            finally:
+                if reader is not None:
+                    reader.close()
+        if fault is not None:
+            await self.quarantine(digest, fault)
+        return fault
+
+    async def collect(self) -> tuple[int, int]:
+        """Remove every asset that nobody keeps or uses; how many, and their bytes. Raises DatabaseError, DiskError."""
+        async with self._changing:
+            spared = self.in_use()
+
+            def work(connection: sqlite3.Connection) -> list[tuple[Digest, int]]:
+                gone = [
+                    (row.asset.digest, row.asset.size)
+                    for row in assets.all_rows(connection)
+                    if row.asset.digest not in spared
+                ]
+                assets.forget(connection, [digest for digest, _ in gone])
+                return gone
+
+            gone = await self._database.run(work)
+            self._doomed.update(dict.fromkeys(digest for digest, _ in gone))
+            await self._remove_doomed()
+        return len(gone), sum(size for _, size in gone)
+
     async def listing(self) -> list[assets.Row]:
         """Everything that is kept or quarantined, least recently used first. Raises DatabaseError."""
         uses = self._taken_uses()
@@ -266,7 +331,7 @@ class Store:
     # ---------------------------------------------------- within
 
     def unpin(self, digest: Digest) -> None:
-        """One reader or context less. Safe on any thread."""
+        """One reader, context or `keep` less. Safe on any thread."""
         with self._pins_lock:
             self._pins[digest] -= 1
             if self._pins[digest] <= 0:

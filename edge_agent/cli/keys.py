@@ -31,6 +31,8 @@ from edge_agent.cli.keyfile import Public
 from edge_agent.cli.keysheet import Sheet, Validity
 from edge_agent.command.keys import AUTHORITY_PATTERN, KeysDocument, Roots
 from edge_agent.command.messages import ARGS_OF_VERB
+from edge_agent.command.time_answer import VERB
+from edge_agent.desired import Doc
 from edge_agent.errors import KeysRefused
 
 MALFORMED: Final = 1
@@ -41,6 +43,8 @@ HELP: Final = (
     "Khóa ký lệnh và danh mục khóa / keys that sign orders, and the keys document. "
     "0 xong/done; 1 danh mục sai/malformed; 2 dùng sai/usage; 3 lỗi tệp/file; 4 thiếu chữ ký/lacks signatures (show)."
 )
+_MAY: Final = (*ARGS_OF_VERB, *(doc.value for doc in Doc), VERB)
+"""What an authority's `verbs` may name: orders, desired documents, the time."""
 _CLASSES: Final = ("routine", "priority", "emergency")
 
 _Lang = Annotated[Language | None, typer.Option(help="Ngôn ngữ / language.")]
@@ -260,8 +264,8 @@ def _rights(*, hours: list[str] | None, max_class: str | None, **lists: Any) -> 
     if max_class is not None and max_class not in _CLASSES:
         raise speech.Usage("bad_class", name=max_class)
     for name in lists["verb"] or ():
-        if name not in ARGS_OF_VERB:
-            raise speech.Usage("bad_verb", name=name, known=", ".join(ARGS_OF_VERB))
+        if name not in _MAY:
+            raise speech.Usage("bad_verb", name=name, known=", ".join(_MAY))
     spans = []
     for text in hours or ():
         found = re.fullmatch(r"([0-9]{2}:[0-9]{2})-([0-9]{2}:[0-9]{2})", text)

@@ -86,10 +86,23 @@ class Address:
 
 def post(verb: str, args: Mapping[str, Any], address: Address) -> int:
     """Make the order, sign it, publish it, follow it if asked; returns the exit code. Raises speech.Usage."""
-    keys, now = _keys(address), SystemClock(always_synced=True).utc_now()
-    order = make(verb, args, replace(address, issuer=_issuer(address, keys)), now)
+    keys, now = keys_of(address), SystemClock(always_synced=True).utc_now()
+    order = make(verb, args, replace(address, issuer=issuer_of(address, keys)), now)
+    broker = broker_of(address)
+    if keys:
+        order = replace(order, seq=_number(keys, now))
     try:
-        broker = MqttBroker(
+        return asyncio.run(_Post(order, address, [key.signer for key in keys]).carry(broker))
+    except BrokerRefused as error:
+        return not_sent("broker_refused", address, error)
+    except BrokerError as error:
+        return not_sent("broker_unreachable", address, error)
+
+
+def broker_of(address: Address) -> MqttBroker:
+    """The way to the broker. Raises speech.Usage."""
+    try:
+        return MqttBroker(
             address.broker,
             username=address.username,
             password=_password(address),
@@ -99,14 +112,6 @@ def post(verb: str, args: Mapping[str, Any], address: Address) -> int:
         )
     except ValueError:
         raise speech.Usage("bad_broker_url", url=address.broker) from None
-    if keys:
-        order = replace(order, seq=_number(keys, now))
-    try:
-        return asyncio.run(_Post(order, address, [key.signer for key in keys]).carry(broker))
-    except BrokerRefused as error:
-        return _not_sent("broker_refused", address, error)
-    except BrokerError as error:
-        return _not_sent("broker_unreachable", address, error)
 
 
 def make(verb: str, args: Mapping[str, Any], address: Address, now: datetime) -> Order:
@@ -232,7 +237,8 @@ class _Post:
         return NO_FINAL_STATE
 
 
-def _keys(address: Address) -> list[KeyFile]:
+def keys_of(address: Address) -> list[KeyFile]:
+    """The private keys that an address names. Raises speech.Usage."""
     keys: list[KeyFile] = []
     for path in address.keys:
         try:
@@ -245,7 +251,7 @@ def _keys(address: Address) -> list[KeyFile]:
     return keys
 
 
-def _issuer(address: Address, keys: Sequence[KeyFile]) -> str:
+def issuer_of(address: Address, keys: Sequence[KeyFile]) -> str:
     """Who issues the order: as asked, else whose the first key is."""
     issuer = address.issuer or (keys[0].public.authority if keys else UNSIGNED)
     if issuer is None:
@@ -276,7 +282,8 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _not_sent(code: str, address: Address, error: BrokerError) -> int:
+def not_sent(code: str, address: Address, error: BrokerError) -> int:
+    """Say why nothing was sent; the exit code."""
     if isinstance(error, BrokerLost):
         code = "broker_lost"
     speech.complain(catalogue.say(code, address.language, url=address.broker, why=str(error).rstrip(".")))

@@ -23,12 +23,16 @@ from edge_agent.command.acceptance import Arrival, Circumstances, Junk, Stray, U
 from edge_agent.command.execution import Execution, Junction
 from edge_agent.command.keyring import Keyring
 from edge_agent.command.messages import ARGS_OF_VERB, Ask, read_ack, read_pending
+from edge_agent.command.reconcile import Reconciler
 from edge_agent.command.scribe import Room, Written
 from edge_agent.command.settings import BrokerSettings, OrderSettings
 from edge_agent.command.tally import Tally
+from edge_agent.command.time_answer import TimeDesk
 from edge_agent.command.topics import Down, OrderTopic, Topics
+from edge_agent.desired import Doc
 from edge_agent.errors import OrderRefused
 from edge_agent.model import NS, NodeId, OrderState, Precedence, Reason
+from edge_agent.report.meter import Meter
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.status import Alerts, Status
 from hal.errors import BrokerError, BrokerRefused, DatabaseError, DiskError
@@ -68,7 +72,9 @@ class Inbox:
         status: Status,
         alerts: Alerts,
         keyring: Keyring,
+        reconciler: Reconciler,
         rng: random.Random,
+        meter: Meter | None = None,
     ) -> None:
         """`rng` makes nonces, too: in the field it must be a `random.SystemRandom`."""
         self._settings = settings
@@ -83,7 +89,10 @@ class Inbox:
         self._status = status
         self._alerts = alerts
         self._keyring = keyring
+        self._reconciler = reconciler
+        self._meter = meter
         self._rng = rng
+        self._time = TimeDesk(clock=clock, trust=trust, keyring=keyring, topics=self._topics, rng=rng)
         self._tally = Tally(clock=clock, alerts=alerts, answers_per_minute=orders.reports_per_minute)
         self._nonce = self._token()
         self._connected = False
@@ -206,7 +215,9 @@ class Inbox:
         last = await self._database.run(_last_seen)
         ask = msgspec.json.encode(Ask(session=token))
         for message in (
-            self._status.birth(session=token, nonce=self._nonce, have=self._keyring.have, last=last),
+            self._status.birth(
+                session=token, nonce=self._nonce, have=self._keyring.have | self._reconciler.have, last=last
+            ),
             self._status.caps(),
             Message(topic=self._topics.up("ask"), payload=ask),
         ):
@@ -218,6 +229,7 @@ class Inbox:
                 )
         if not session.session_present:
             await self._keyring.renew()
+            await self._reconciler.renew()
             await self._alerts.renew()
 
     async def _serve(self, session: BrokerSession, execution: Execution, token: str) -> None:
@@ -228,7 +240,10 @@ class Inbox:
                 sending = [
                     beside.create_task(self._outbox.drain(session), name="outbox"),
                     beside.create_task(self._status.health_life(session), name="health"),
+                    beside.create_task(self._time.life(session, token), name="time"),
                 ]
+                if self._meter is not None:
+                    sending.append(beside.create_task(self._meter.watch(session), name="meter"))
                 if not session.dates_checked:
                     dates = self._until_dates_count(session, token)
                     sending.append(beside.create_task(dates, name="dates"))
@@ -312,11 +327,11 @@ class Inbox:
                         accepted = await self._order(Arrival(blob=blob, topic_verb=None), execution)
                         if accepted is not None and accepted.intent is not None:
                             execution.start(accepted.entry, accepted.intent)
-                case Down.KEYS:
-                    await self._keys(delivery.payload, execution)
                 case Down.ACK:
                     ack = read_ack(delivery.payload)
                     await self._outbox.acknowledged(ack.upto, ack.log)
+                case Down() as what:
+                    await self._desired(what, delivery.payload, execution)
                 case None:
                     logger.debug("Something came that is not for this node. topic=%s", delivery.topic)
         except OrderRefused as refusal:
@@ -371,6 +386,15 @@ class Inbox:
             if known is not None:
                 execution.told(in_group=known.in_group)
 
+    async def _desired(self, what: Down, blob: bytes, execution: Execution) -> None:
+        """A document, or the time."""
+        if what is Down.TIME:
+            self._time.answered(blob)
+        elif what.doc is None:
+            await self._keys(blob, execution)
+        else:
+            await self._document(what.doc, blob, execution)
+
     async def _keys(self, blob: bytes, execution: Execution) -> None:
         """A keys document came: stored, then believed, then whatever its revocations reach is ended."""
         if not blob:
@@ -382,7 +406,17 @@ class Inbox:
             await self._tally.refused(Reason(result.code, result.text))
         if result.news:
             await execution.revoke()
+            await self._reconciler.review()
             await self._keyring.look(self._trust.look())
+
+    async def _document(self, doc: Doc, blob: bytes, execution: Execution) -> None:
+        """A desired document came: whatever it is, what was in force stays until it is stored."""
+        refusal = await self._reconciler.arrived(
+            doc, blob, tell=self._tally.may_report(), spawn=execution.spawn
+        )
+        self._outbox.wake()
+        if refusal is not None:
+            await self._tally.refused(Reason(refusal.code, refusal.text))
 
     async def _told(self, entry: ledger.Entry, execution: Execution) -> None:
         execution.told(in_group=entry.in_group)

@@ -21,7 +21,7 @@ from edge_agent.command import keys
 from edge_agent.command.acceptance import Trust
 from edge_agent.command.ring import Ring
 from edge_agent.errors import Fault, KeysRefused
-from edge_agent.model import ReasonCode
+from edge_agent.model import Issuer, Reason, ReasonCode
 from edge_agent.report import shelf
 from edge_agent.report.status import Alerts
 from hal.errors import DatabaseError, DiskError
@@ -95,6 +95,10 @@ class Keyring:
     def ring(self) -> Ring | None:
         """Who may order what; None while there are no keys."""
         return self._ring
+
+    def may_sound(self, issuer: Issuer, sight: Sight) -> Reason | None:
+        """Why what an issuer has scheduled may not begin at this time of day, or None."""
+        return None if self._ring is None else self._ring.may_begin(issuer, "play", sight)
 
     @property
     def have(self) -> dict[str, int]:

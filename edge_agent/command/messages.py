@@ -252,6 +252,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     want: tuple[str, ...] = ("pending",)
     session: str
+    nonce: str | None = None
+    """To be echoed in the signed time, where that is wanted."""
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from edge_agent.desired import Doc
 from edge_agent.model import NodeId
 
 
@@ -22,8 +23,22 @@ class Down(Enum):
 
     ACK = "ack"
     PENDING = "pending"
+    TIME = "time"
     KEYS = "desired/keys"
     """The keys document, retained; for one node or for a group."""
+    SCHEDULE = "desired/schedule"
+    MEDIA = "desired/media"
+    BOARD = "desired/board"
+    CONFIG = "desired/config"
+
+    @property
+    def doc(self) -> Doc | None:
+        """The desired document that comes this way, if one does."""
+        return Doc(self.value.removeprefix("desired/")) if self in _DESIRED[1:] else None
+
+
+_DESIRED = (Down.KEYS, Down.SCHEDULE, Down.MEDIA, Down.BOARD, Down.CONFIG)
+"""The retained documents; the keys come first, because the others are believed by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +53,19 @@ class Topics:
         """What the node subscribes to for itself, at each connect."""
         down = f"{self.root}/{self.node}/dn"
         return (
-            f"{down}/{Down.KEYS.value}",
+            *(f"{down}/{desired.value}" for desired in _DESIRED),
             f"{down}/cmd/#",
             f"{down}/{Down.ACK.value}",
             f"{down}/{Down.PENDING.value}",
+            f"{down}/{Down.TIME.value}",
         )
 
     def of_groups(self) -> Sequence[str]:
         """And for its groups."""
         return tuple(
-            f"{self.root}/g/{group}/dn/{what}" for group in self.groups for what in (Down.KEYS.value, "cmd/#")
+            f"{self.root}/g/{group}/dn/{what}"
+            for group in self.groups
+            for what in (*(desired.value for desired in _DESIRED), "cmd/#")
         )
 
     def up(self, what: str) -> str:
@@ -69,8 +87,9 @@ class Topics:
             return _order(rest, None)
         for group in self.groups:
             prefix = f"{self.root}/g/{group}/dn/"
-            if topic == prefix + Down.KEYS.value:
-                return Down.KEYS
+            for desired in _DESIRED:
+                if topic == prefix + desired.value:
+                    return desired
             if topic.startswith(prefix):
                 return _order(topic.removeprefix(prefix), group)
         return None

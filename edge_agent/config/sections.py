@@ -15,6 +15,7 @@ from edge_agent.command.settings import BrokerSettings, OrderSettings, TrustSett
 from edge_agent.local.settings import LocalSettings
 from edge_agent.playout.settings import AmplifierSettings, GovernorSettings, LevelSettings, PlayoutSettings
 from edge_agent.report.settings import ReportSettings
+from edge_agent.schedule.settings import ScheduleSettings
 from edge_agent.sense.settings import SenseSettings
 from edge_agent.stream.settings import LiveSettings
 
@@ -126,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sense: SenseSettings = SenseSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     report: ReportSettings = ReportSettings()
     storage: StorageSettings = StorageSettings()
     sim: SimSettings = SimSettings()

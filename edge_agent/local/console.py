@@ -20,10 +20,13 @@ from edge_agent.local.requests import (
     Answer,
     LiveAnswer,
     LiveRequest,
+    LookedUp,
+    LookUp,
     RefusedAnswer,
     ReleaseAnswer,
     ReleaseRequest,
     StatusAnswer,
+    StatusRequest,
     StopAnswer,
     StopRequest,
     read,
@@ -65,6 +68,13 @@ class Junction(Protocol):
         """Do it, step by step; exactly one Finished, last."""
 
 
+class LookingUp(Protocol):
+    """What this file asks of `answers`."""
+
+    async def look_up(self, asked: LookUp) -> LookedUp:
+        """Raises Refused."""
+
+
 class Console:
     """Lives as long as `life` runs."""
 
@@ -82,6 +92,7 @@ class Console:
         node: str,
         agent: str,
         live: Listening | None = None,
+        answers: LookingUp | None = None,
     ) -> None:
         self._door = door
         self._clock = clock
@@ -94,6 +105,7 @@ class Console:
         self._node = node
         self._agent = agent
         self._live = live or NothingLive()
+        self._answers = answers
         self._started_ns = clock.monotonic_ns()
         self._asked = 0
 
@@ -130,8 +142,10 @@ class Console:
                     answer = await self._release(asked)
                 case LiveRequest():
                     return LiveAnswer(live=self._live.notes())
-                case _:
+                case StatusRequest():
                     return self._status()
+                case _:
+                    return await self._look_up(asked)
         except Refused as refusal:
             log.info(
                 "A local request was refused. uid=%d pid=%d code=%s",
@@ -144,6 +158,11 @@ class Console:
             "Asked at the box. what=%s uid=%d pid=%d", type(asked).__name__, call.peer.uid, call.peer.pid
         )
         return answer
+
+    async def _look_up(self, asked: LookUp) -> Answer:
+        if self._answers is None:
+            raise Refused(ReasonCode.UNSUPPORTED, "This node has nobody who looks that up.")
+        return await self._answers.look_up(asked)
 
     async def _stop(self, asked: StopRequest) -> StopAnswer:
         intents = by_hand(

@@ -164,7 +164,9 @@ class Pump:
 
     def _keep(self, frames: Frames) -> None:
         self._read_to += frames.size
-        if self._source.live:
+        if self._source.live:  # a programme may have a live part between two stored ones
+            self._kept.clear()
+            self._kept_from = self._read_to
             return
         self._kept.append(frames)
         while self._read_to - self._kept_from - self._kept[0].size >= KEPT_FRAMES:

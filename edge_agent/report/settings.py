@@ -14,6 +14,14 @@ class ReportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     health_period_s: Annotated[
         float, Meta(ge=10, le=86400, description="time between two health messages, s")
     ] = 300.0
+    data_mib_a_month: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 20,
+            description="data for a month, MiB; beyond it nothing is fetched ahead and an alert stands; 0 = no limit",
+        ),
+    ] = 0
     outbox_max_entries: Annotated[
         int,
         Meta(ge=100, le=200_000, description="messages kept for the server; beyond it the oldest reports go"),

@@ -18,6 +18,7 @@ from edge_agent.clocktrust import ClockTrust, Quality
 from edge_agent.model import NS, NodeId
 from edge_agent.report import shelf
 from edge_agent.report.asrun import rfc3339
+from edge_agent.report.meter import Meter
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
 from hal.errors import BrokerRefused, DatabaseError, DiskError
@@ -108,6 +109,22 @@ class NothingLive:
         return ()
 
 
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn that the schedule has next. `at` is Vietnam's time."""
+
+    at: str
+    rule: str
+    title: str
+    klass: str = msgspec.field(name="class")
+    parts: int
+
+
+class Agenda:
+    """What is to sound next, as the schedule has it; laid here by its room for whoever tells of it."""
+
+    turns: tuple[Turn, ...] = ()
+
+
 class Birth(msgspec.Struct, frozen=True, kw_only=True, tag_field="state", tag="online"):
     """`up/state`, retained, after each connect. A fresh order may echo `nonce` when the clock is not trusted."""
 
@@ -144,6 +161,13 @@ class Caps(msgspec.Struct, frozen=True, kw_only=True):
     boards: Sequence[Mapping[str, str | int]] = ()
 
 
+class Traffic(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of one kind."""
+
+    sent: int
+    received: int
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """`up/health`, QoS 0. Null: could not be found out."""
 
@@ -164,9 +188,15 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     alerts: Sequence[str]
     muted: Sequence[Muted]
     live: Sequence[LiveNote]
+    next: Sequence[Turn]
+    """The next three turns of the schedule."""
     sent_bytes: int
     """By this connection."""
     received_bytes: int
+    today_bytes: Mapping[str, Traffic]
+    """Sent and received since local midnight, by kind: mqtt, media, live."""
+    month_bytes: int
+    """Both ways, since the first of the month."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,6 +348,11 @@ def read_vitals() -> Vitals:
     return Vitals(load_1m=load_1m, memory_free_mib=free, peak_rss_mib=peak)
 
 
+def _traffic(meter: Meter | None) -> dict[str, Traffic]:
+    today = {} if meter is None else meter.today()
+    return {kind: Traffic(sent=sent, received=received) for kind, (sent, received) in today.items()}
+
+
 class Status:
     """Makes the messages that say how the node is, and publishes health while a session lasts."""
 
@@ -335,6 +370,8 @@ class Status:
         caps: Caps,
         muting: Muting | None = None,
         live: Listening | None = None,
+        agenda: Agenda | None = None,
+        meter: Meter | None = None,
         vitals: Callable[[], Vitals] = read_vitals,
     ) -> None:
         self._clock = clock
@@ -347,6 +384,8 @@ class Status:
         self._caps = caps
         self._muting = muting or NothingMuted()
         self._live = live or NothingLive()
+        self._agenda = agenda or Agenda()
+        self._meter = meter
         self._said: Birth | None = None
         """What `up/state` says of this session."""
         self._vitals = vitals
@@ -408,8 +447,11 @@ class Status:
             alerts=self._alerts.standing,
             muted=self._muting.notes(),
             live=self._live.notes(),
+            next=self._agenda.turns,
             sent_bytes=sent,
             received_bytes=received,
+            today_bytes=_traffic(self._meter),
+            month_bytes=0 if self._meter is None else self._meter.month_bytes(),
         )
         return Message(topic=self._up + "health", payload=msgspec.json.encode(health), qos=0)
 

@@ -9,11 +9,13 @@ import asyncio
 import logging
 
 from edge_agent.board.presenter import Presenter
-from edge_agent.clocktrust import ClockTrust
+from edge_agent.cache.steward import Steward
+from edge_agent.clocktrust import ClockTrust, Sight
 from edge_agent.model import Precedence
 from edge_agent.playout.channel import Channel
 from edge_agent.playout.guard import Guard
 from edge_agent.playout.silent import SilentChannel
+from edge_agent.report.meter import Meter
 from edge_agent.report.status import Alerts
 from hal.errors import DiskError
 from hal.ports import Disk
@@ -37,6 +39,8 @@ class Conditions:
         channel: Channel | SilentChannel,
         presenter: Presenter | None,
         guard: Guard | None = None,
+        steward: Steward | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._alerts = alerts
         self._trust = trust
@@ -45,6 +49,8 @@ class Conditions:
         self._channel = channel
         self._presenter = presenter
         self._guard = guard
+        self._steward = steward
+        self._meter = meter
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -57,16 +63,31 @@ class Conditions:
         sight = self._trust.look()
         await self._tell(
             "clock_unsynced",
-            None
-            if sight.quality.trusted
-            else f"The clock is {sight.quality}: orders need the birth's nonce. Check the network, or the time service.",
+            self._clock_text(sight),
         )
         await self._tell("disk_low", await self._disk_low())
         await self._tell("sound_missing", self._sound_missing())
         if self._guard is not None:
             await self._tell("emergency_muted", _muted_for_emergencies(self._guard))
+        if self._steward is not None:
+            await self._tell("cache_short", _cache_short(self._steward))
+        if self._meter is not None:
+            await self._tell("data_spent", _data_spent(self._meter))
         if self._presenter is not None:
             await self._tell("board_dark", self._presenter.fault)
+
+    def _clock_text(self, sight: Sight) -> str | None:
+        if sight.quality.trusted:
+            return None
+        if self._trust.doubtful:
+            return (
+                "The clock has jumped by more than two minutes; until it has stood for ten, scheduled turns wait and "
+                "orders need the birth's nonce. Check the time service."
+            )
+        return (
+            f"The clock is {sight.quality}: scheduled turns wait, orders need the birth's nonce. Check the network, or "
+            "the time service."
+        )
 
     async def _disk_low(self) -> str | None:
         try:
@@ -89,6 +110,23 @@ class Conditions:
             await self._alerts.solved(alert)
         else:
             await self._alerts.raised(alert, text)
+
+
+def _cache_short(steward: Steward) -> str | None:
+    if steward.surplus_mib <= 0:
+        return None
+    return (
+        f"The documents want files of {steward.surplus_mib} MiB more than the cache may hold; raise "
+        "cache.quota_mib, or list fewer."
+    )
+
+
+def _data_spent(meter: Meter) -> str | None:
+    if not meter.spent:
+        return None
+    return (
+        "The month's data is used up (report.data_mib_a_month): nothing is fetched ahead; orders still are."
+    )
 
 
 def _muted_for_emergencies(guard: Guard) -> str | None:

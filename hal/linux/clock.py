@@ -28,13 +28,22 @@ class SystemClock:
     Args:
         trust_file: touched by whoever sets the wall clock; newer than this boot means synced.
         always_synced: believe the wall clock anyway (a node with a good RTC, or a desk).
+        battery: where the kernel tells what the battery clock says.
+        believe_kernel: also when the kernel knows the clock's error (chrony with `rtcsync` tells it).
     """
 
     def __init__(
-        self, trust_file: str = "/run/systemd/timesync/synchronized", *, always_synced: bool = False
+        self,
+        trust_file: str = "/run/systemd/timesync/synchronized",
+        *,
+        always_synced: bool = False,
+        battery: Path = Path("/sys/class/rtc/rtc0/since_epoch"),
+        believe_kernel: bool = True,
     ) -> None:
         self._trust_file = trust_file
         self._always_synced = always_synced
+        self._battery = battery
+        self._believe_kernel = believe_kernel
         self._boot_id = _BOOT_ID.read_text(encoding="ascii").strip()
 
     def monotonic_ns(self) -> int:
@@ -46,8 +55,8 @@ class SystemClock:
         return datetime.now(UTC)  # noqa: TID251 - this is the door where dates come in
 
     def wall_synced(self) -> bool:
-        """Whether the trust file was touched in this boot."""
-        if self._always_synced:
+        """Whether the trust file was touched in this boot, or the kernel knows the clock's error."""
+        if self._always_synced or (self._believe_kernel and self.wall_error_ns() is not None):
             return True
         try:
             touched_ns = Path(self._trust_file).stat().st_mtime_ns
@@ -55,6 +64,13 @@ class SystemClock:
             return False
         booted_ns = time.clock_gettime_ns(time.CLOCK_REALTIME) - self.monotonic_ns()
         return touched_ns >= booted_ns - _SLACK_NS
+
+    def battery_now(self) -> datetime | None:
+        """As the kernel tells it, to the second."""
+        try:
+            return datetime.fromtimestamp(int(self._battery.read_text(encoding="ascii")), UTC)
+        except (OSError, ValueError, OverflowError):
+            return None
 
     def boot_id(self) -> str:
         """The kernel's, read once."""

@@ -17,7 +17,11 @@ class Clock(Protocol):
         jump either way: ask `edge_agent.clocktrust` before believing it. Never blocks."""
 
     def wall_synced(self) -> bool:
-        """Whether a time source has set the wall clock since boot and says it still holds. Never raises."""
+        """Whether a time source has set the wall clock since boot and says it still holds: the time service by its
+        file, or the kernel (as chrony has told it). Never raises."""
+
+    def battery_now(self) -> datetime | None:
+        """What a battery-backed clock (RTC) says, aware, UTC; None where there is none. Never raises."""
 
     def boot_id(self) -> str:
         """The kernel's id of this boot; two runs of the agent in one boot share it."""

@@ -19,7 +19,9 @@ class VirtualClock:
 
     def __init__(self, counter: Counter, *, wall: datetime = _BIRTH, drift_ppm: float = 0.0) -> None:
         self._counter = counter
-        self._base_wall = wall
+        self._base_wall = self._birth = wall
+        self.battery: float | None = None
+        """How far its battery clock is off, s; None: it has none."""
         self._base_ns = counter.ns
         self._drift = drift_ppm / 1e6
         self._synced = True
@@ -43,6 +45,13 @@ class VirtualClock:
     def wall_synced(self) -> bool:
         """As set by `sync` and `lose`."""
         return self._synced
+
+    def battery_now(self) -> datetime | None:
+        """None, unless `battery` is set to what a battery clock is off by, s."""
+        if self.battery is None:
+            return None
+        true = self._birth + timedelta(microseconds=self._counter.ns / 1000)
+        return true + timedelta(seconds=self.battery)
 
     def boot_id(self) -> str:
         """Changes at `reboot`."""

@@ -19,7 +19,7 @@ from edge_agent.command.envelope import Order, seal
 from edge_agent.command.inbox import Inbox
 from edge_agent.command.keyring import Keyring
 from edge_agent.command.settings import BrokerSettings, OrderSettings
-from edge_agent.command.topics import order_topic
+from edge_agent.command.topics import Topics, order_topic
 from edge_agent.model import (
     NS,
     AsRun,
@@ -51,7 +51,7 @@ from hal.sim.database import VirtualDatabase
 from hal.sim.disk import VirtualDisk
 from hal.sim.loop import Counter
 from tests import alerts as cap_alerts
-from tests import signers
+from tests import desires, signers
 
 ROOT = "pa/v1"
 NODE = NodeId("thon-3")
@@ -250,6 +250,13 @@ class Scene:
             status=node,
             alerts=alerts,
             keyring=ring,
+            reconciler=desires.reconciler(
+                database=self.database,
+                trust=trust,
+                keyring=ring,
+                topics=Topics(root=ROOT, node=NODE, groups=self.groups),
+                outbox=shelf,
+            ),
             rng=self.rng,
         )
 

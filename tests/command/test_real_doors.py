@@ -18,6 +18,7 @@ from edge_agent.command import ledger
 from edge_agent.command.inbox import Inbox
 from edge_agent.command.keyring import Keyring
 from edge_agent.command.settings import BrokerSettings, OrderSettings
+from edge_agent.command.topics import Topics
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
 from edge_agent.report.status import Alerts, Caps, Status
@@ -26,6 +27,7 @@ from hal.linux.clock import SystemClock
 from hal.linux.database import open_database
 from hal.linux.disk import DirectoryDisk
 from hal.ports import BrokerSession, Connect
+from tests import desires
 from tests.command.scene import NODE, ROOT, SCHEMAS, Room, an_order, at_real, ident, published
 from tests.mosquitto import Mosquitto
 
@@ -71,6 +73,13 @@ async def a_node(directory: Path, url: str, room: Room) -> AsyncIterator[Inbox]:
         status=status,
         alerts=alerts,
         keyring=keyring,
+        reconciler=desires.reconciler(
+            database=database,
+            trust=trust,
+            keyring=keyring,
+            topics=Topics(root=ROOT, node=NODE),
+            outbox=outbox,
+        ),
         rng=random.SystemRandom(),
     )
     life = asyncio.create_task(inbox.life())

@@ -27,7 +27,10 @@ TOPICS = Topics(root="pa/v1", node=NodeId("thon-3"), groups=("xa-vi-huong", "huy
         ("pa/v1/thon-3/dn/desired/keys", Down.KEYS),
         ("pa/v1/g/huyen/dn/desired/keys", Down.KEYS),
         ("pa/v1/g/tinh/dn/desired/keys", None),
-        ("pa/v1/thon-3/dn/desired/schedule", None),
+        ("pa/v1/thon-3/dn/desired/schedule", Down.SCHEDULE),
+        ("pa/v1/g/huyen/dn/desired/config", Down.CONFIG),
+        ("pa/v1/thon-3/dn/time", Down.TIME),
+        ("pa/v1/thon-3/dn/desired/other", None),
         ("", None),
     ],
 )
@@ -41,17 +44,18 @@ def test_orders_are_published_where_they_are_read() -> None:
 
 
 def test_a_node_listens_to_itself_and_to_its_groups() -> None:
+    desired = ("keys", "schedule", "media", "board", "config")
     assert TOPICS.own() == (
-        "pa/v1/thon-3/dn/desired/keys",
+        *(f"pa/v1/thon-3/dn/desired/{doc}" for doc in desired),
         "pa/v1/thon-3/dn/cmd/#",
         "pa/v1/thon-3/dn/ack",
         "pa/v1/thon-3/dn/pending",
+        "pa/v1/thon-3/dn/time",
     )
-    assert TOPICS.of_groups() == (
-        "pa/v1/g/xa-vi-huong/dn/desired/keys",
-        "pa/v1/g/xa-vi-huong/dn/cmd/#",
-        "pa/v1/g/huyen/dn/desired/keys",
-        "pa/v1/g/huyen/dn/cmd/#",
+    assert TOPICS.of_groups() == tuple(
+        f"pa/v1/g/{group}/dn/{what}"
+        for group in ("xa-vi-huong", "huyen")
+        for what in (*(f"desired/{doc}" for doc in desired), "cmd/#")
     )
     assert TOPICS.audience == {"n:thon-3", "g:xa-vi-huong", "g:huyen"}
     assert TOPICS.up("cmd") == "pa/v1/thon-3/up/cmd"

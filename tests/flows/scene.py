@@ -15,14 +15,14 @@ import msgspec
 from edge_agent import agent
 from edge_agent.command.envelope import Order, seal
 from edge_agent.command.topics import order_topic
-from edge_agent.config import NodeSettings, Settings, StorageSettings
+from edge_agent.config import NodeSettings, Settings, StorageSettings, remote
 from edge_agent.model import TERMINAL, Issuer, OrderId, OrderState, Precedence
 from edge_agent.playout.settings import AmplifierSettings, GovernorSettings, LineSettings, PlayoutSettings
 from edge_agent.report.asrun import verify_chain
 from hal.ports import Hardware, Message
 from hal.sim.loop import NS
 from hal.sim.world import World
-from tests import signers
+from tests import desires, signers
 
 ROOT = "pa/v1"
 NODE = "thon-3"
@@ -80,16 +80,21 @@ class Village:
         self.may_end: tuple[str, ...] = ()
         """How the process may end by itself, as far as this story is concerned."""
         self._orders = 0
+        self._versions: dict[str, int] = {}
 
     # ------------------------------------------------------------ the node
 
     async def node(self, hardware: Hardware) -> None:
         """The agent's process: what `edge_agent.agent.run` does, on these doors."""
         stop = asyncio.Event()
+        chosen = await remote.choose(self.settings, hardware.disk)
         serving = asyncio.create_task(
-            agent.serve(self.settings, hardware, stop=stop, rng=self.world.rng("agent"), keys=self.keys),
+            agent.serve(
+                chosen.settings, hardware, stop=stop, rng=self.world.rng("agent"), keys=self.keys,
+                file=self.settings, chosen=chosen,
+            ),
             name="serve",
-        )
+        )  # fmt: skip
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
@@ -187,6 +192,44 @@ class Village:
     def order(self, verb: str, klass: str = "routine", **more: Any) -> OrderId:
         """Make an order and send it."""
         return self.publish(self.make_order(verb, klass, **more))
+
+    def desire(
+        self,
+        doc: str,
+        body: dict[str, Any] | bytes | None,
+        *,
+        version: int | None = None,
+        issuer: str = COMMUNE,
+        klass: str = "routine",
+        to: str = f"n:{NODE}",
+        **more: Any,
+    ) -> int:
+        """Publish a desired document, retained; its version is one more than the last unless it is said."""
+        self._versions[doc] = version = version or self._versions.get(doc, 0) + 1
+        blob = desires.document(
+            doc, body, version=version, issuer=issuer, audience=(to,), klass=klass,
+            issued_at=self.world.outside.utc_now(), **more,
+        )  # fmt: skip
+        kind, _, name = to.partition(":")
+        topic = f"{ROOT}/{name}/dn/desired/{doc}" if kind == "n" else f"{ROOT}/g/{name}/dn/desired/{doc}"
+        self.world.broker.server_publish(Message(topic=topic, payload=blob, retain=True))
+        return version
+
+    def reported(self, doc: str) -> dict[str, Any]:
+        """What the node said last of a document."""
+        said: dict[str, Any] = self.up(f"reported/{doc}")[-1]
+        return said
+
+    async def applied(self, doc: str, body: dict[str, Any] | bytes | None, **more: Any) -> None:
+        """Publish a document and wait until it is in force."""
+        version = self.desire(doc, body, **more)
+        await self.until(
+            lambda: (
+                self.up(f"reported/{doc}")
+                and (self.reported(doc)["version"], self.reported(doc)["status"]) == (version, "applied")
+            ),
+            within_s=60,
+        )
 
     def play(self, asset: Asset, klass: str = "routine", **more: Any) -> OrderId:
         """Order an asset to be played."""

@@ -105,17 +105,17 @@ def test_a_clock_that_jumps_ends_no_order_early_and_lets_none_live_longer(
     village.tell(story)
 
 
-def test_a_clock_far_ahead_refuses_what_seems_old_and_one_far_behind_what_seems_early(
+def test_a_clock_that_has_jumped_is_in_doubt_and_believed_again_when_it_comes_back(
     village: Village, short: Programme
 ) -> None:
     asset = short.on(village)
 
     async def story() -> None:
-        for step_s, code in ((3_600, "expired"), (-3_600, "clock_untrusted")):
+        for step_s in (3_600, -3_600):
             village.world.clock.step(step_s)
             order = village.play(asset)
             assert await village.ends(order) == ["rejected"]
-            assert village.code(order) == code
+            assert village.code(order) == "clock_untrusted"
             village.world.clock.step(-step_s)
         assert await village.ends(village.play(asset)) == ["successful"]
 

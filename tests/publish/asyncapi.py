@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent import __version__
-from edge_agent.command import envelope, keys
+from edge_agent.command import documents, envelope, keys, time_answer
 from edge_agent.command.messages import ARGS_OF_VERB
 from edge_agent.command.topics import Topics, order_topic
+from edge_agent.desired import Doc
 from edge_agent.model import NodeId
 
 ROOT = "pa/v1"
@@ -48,6 +49,12 @@ def topics() -> list[Topic]:
         Topic(name="groupOrder", address=order_topic(ROOT, verb=_VERB, group=_GROUP), schema="envelope", text="An order for a group. Answers are spread over some seconds."),
         Topic(name="desiredKeys", address=f"{down}/desired/keys", schema="envelope", retain=True, text="The keys document for one node."),
         Topic(name="groupDesiredKeys", address=f"{ROOT}/g/{_GROUP}/dn/desired/keys", schema="envelope", retain=True, text="The keys document for a group."),
+        *(
+            Topic(name=f"{prefix}esired{doc.value.title()}", address=f"{where}/desired/{doc}", schema="envelope", retain=True, text=f"The {doc} document for {whose}.")
+            for prefix, where, whose in (("d", down, "one node"), ("groupD", f"{ROOT}/g/{_GROUP}/dn", "a group"))
+            for doc in Doc
+        ),
+        Topic(name="time", address=f"{down}/time", schema="envelope", text="The signed time, in answer to up/ask."),
         Topic(name="pending", address=f"{down}/pending", schema="pending", text="The answer to up/ask: orders that the server still holds."),
         Topic(name="ack", address=f"{down}/ack", schema="ack", text="What the server has stored of up/cmd and up/report."),
         Topic(name="state", address=own.up("state"), schema="state", retain=True, text="Birth, farewell, or the will (45 s after the connection is lost)."),
@@ -56,6 +63,10 @@ def topics() -> list[Topic]:
         Topic(name="cmd", address=own.up("cmd"), schema="cmd", text="One state of one order; may come again until it is acknowledged."),
         Topic(name="report", address=own.up("report"), schema="report", text="The as-run log; may come again until it is acknowledged."),
         Topic(name="reportedKeys", address=own.up("reported/keys"), schema="reported-keys", retain=True, text="What became of the latest keys document."),
+        *(
+            Topic(name=f"reported{doc.value.title()}", address=own.up(f"reported/{doc}"), schema="reported", retain=True, text=f"What became of the latest {doc} document.")
+            for doc in Doc
+        ),
         Topic(name="alert", address=own.up("alert/{alert}"), schema="alert", retain=True, text="What is wrong now; an empty payload: solved."),
         Topic(name="health", address=own.up("health"), schema="health", qos=0, text="Load, memory, disk, queue, traffic."),
     ]  # fmt: skip
@@ -138,12 +149,20 @@ def _messages(whole: list[Topic]) -> dict[str, Any]:
             "payload": {"$ref": f"./schemas/{topic.schema}.json"},
         }
         if topic.schema == "envelope":
-            is_keys = topic.name.endswith("Keys")
-            inner, kind = ("keys", keys.PAYLOAD_TYPE) if is_keys else ("order", envelope.PAYLOAD_TYPE)
+            inner, kind = _inner(topic.name)
             made[topic.name]["description"] = (
                 f"payloadType is {kind}; decoded from base64, payload is JSON as schemas/{inner}.json says."
             )
     return made
+
+
+def _inner(name: str) -> tuple[str, str]:
+    """The schema and the payloadType of what an envelope holds."""
+    if name.endswith("Keys"):
+        return "keys", keys.PAYLOAD_TYPE
+    if "esired" in name:
+        return "desired", documents.PAYLOAD_TYPE
+    return ("time", time_answer.PAYLOAD_TYPE) if name == "time" else ("order", envelope.PAYLOAD_TYPE)
 
 
 def _lines(node: Any, indent: int) -> list[str]:

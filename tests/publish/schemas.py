@@ -13,8 +13,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from edge_agent.command import envelope, keyring, keys, messages
+from edge_agent.cache import manifest
+from edge_agent.command import documents, envelope, keyring, keys, messages, reconcile, time_answer
+from edge_agent.config import remote
 from edge_agent.report import asrun, status
+from edge_agent.schedule import forms, standing
 
 Schema = dict[str, Any]
 
@@ -63,6 +66,13 @@ def everything() -> dict[str, Schema]:
         "cmd": ("up/cmd: one state of one order.", StateLine),
         "report": ("up/report: entries of the as-run log, some at a time.", Reports),
         "reported-keys": ("up/reported/keys: what became of the latest keys document.", keyring.Reported),
+        "reported": ("up/reported/<doc>: what became of the latest document.", reconcile.Reported),
+        "desired": ("The signed bytes of a desired document.", documents.DocumentForm),
+        "desired-schedule": ("The body of a schedule document.", forms.ScheduleForm),
+        "desired-media": ("The body of a media document.", manifest.MediaForm),
+        "desired-board": ("The body of a board document.", standing.BoardForm),
+        "desired-config": ("The body of a config document.", remote.ConfigForm),
+        "time": ("The signed bytes of dn/time.", time_answer.TimeForm),
         "alert": ("up/alert/<id>: what is wrong now.", status.Alert),
         "health": ("up/health: how the node is.", status.Health),
     }

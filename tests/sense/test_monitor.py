@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, cast
 
@@ -242,7 +243,7 @@ def test_the_clock_the_disk_the_sound_device_and_the_board_become_alerts_and_are
         box.loudspeaker.sound_fault = "no output device is called 'loa'; plug it in"
         await asyncio.sleep(49 * 3600)
         assert list(box.alerts.standing) == ["board_dark", "clock_unsynced", "disk_low", "sound_missing"]
-        box.clock.sync(now)
+        box.clock.sync(now + timedelta(hours=49))
         box.disk.fill(leave_bytes=900 * MIB)
         box.board.fault = None
         box.loudspeaker.sound_fault = None

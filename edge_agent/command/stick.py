@@ -1,0 +1,117 @@
+"""What a technician brings on a stick: signed documents and media, taken as if they had come over the network.
+
+`edge-agent cache import` copies it into `import/` of the state directory. Nothing there is believed for lying there:
+a document must be signed like any other, and a file is only kept when some document in force wants its digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from typing import BinaryIO, Final
+
+from edge_agent.cache.steward import Steward
+from edge_agent.cache.store import Store
+from edge_agent.command import documents
+from edge_agent.command.envelope import SIZE_MAX
+from edge_agent.command.reconcile import Reconciler
+from edge_agent.desired import Doc, Found
+from edge_agent.errors import DocumentRefused, Refused
+from edge_agent.model import Digest
+from hal.errors import DatabaseError, DiskError
+from hal.ports import Disk
+
+logger = logging.getLogger(__name__)
+
+DIRECTORY: Final = "import"
+FILES_MAX: Final = 5_000
+_BLOCK_BYTES: Final = 1 << 16
+
+
+class Stick:
+    """Takes what lies in `import/`."""
+
+    def __init__(self, *, disk: Disk, store: Store, steward: Steward, reconciler: Reconciler) -> None:
+        self._disk = disk
+        self._store = store
+        self._steward = steward
+        self._reconciler = reconciler
+        self._taking = asyncio.Lock()
+
+    async def take(self) -> list[Found]:
+        """Documents first, because they say which files are wanted. Each file is removed once it is dealt with.
+
+        Raises DiskError.
+        """
+        async with self._taking:
+            files = (await self._disk.list(DIRECTORY))[:FILES_MAX]
+            papers = [name for name, _ in files if name.endswith(".json")]
+            found = [await self._document(name) for name in papers]
+            found += [await self._file(name, size) for name, size in files if name not in papers]
+            for one in found:
+                await self._disk.remove(f"{DIRECTORY}/{one.name}")
+        return found
+
+    async def _document(self, name: str) -> Found:
+        try:
+            with self._disk.open_read(f"{DIRECTORY}/{name}") as reader:
+                blob = await asyncio.to_thread(reader.read, SIZE_MAX + 1)
+            doc = _kind(blob)
+            refusal = await self._reconciler.arrived(doc, blob, tell=True, spawn=_no_fetch)
+        except (Refused, DiskError, DatabaseError) as error:
+            return Found(name=name, done="refused", why=str(error))
+        if refusal is not None:
+            return Found(name=name, done="refused", why=refusal.text)
+        return Found(name=name, done="applied" if doc.value in self._reconciler.have else "known")
+
+    async def _file(self, name: str, size: int) -> Found:
+        try:
+            digest = await asyncio.to_thread(self._digest, name)
+            if digest not in self._steward.wanted():
+                return Found(name=name, done="refused", why="No signed document wants this file.")
+            if await self._store.held([digest]):
+                return Found(name=name, done="known")
+            await self._admit(name, digest, size)
+        except (Refused, DiskError, DatabaseError, OSError) as error:
+            return Found(name=name, done="refused", why=str(error))
+        return Found(name=name, done="kept")
+
+    async def _admit(self, name: str, digest: Digest, size: int) -> None:
+        incoming = await self._store.stage(digest, size)
+        reader: BinaryIO | None = None
+        try:
+            reader = self._disk.open_read(f"{DIRECTORY}/{name}")
+            while block := await asyncio.to_thread(reader.read, _BLOCK_BYTES):
+                await incoming.write(block)
+            await incoming.admit()
+        finally:
+            if reader is not None:
+                reader.close()
+            await incoming.abandon()
+
+    def _digest(self, name: str) -> Digest:
+        hasher = hashlib.sha256()
+        with self._disk.open_read(f"{DIRECTORY}/{name}") as reader:
+            while block := reader.read(_BLOCK_BYTES):
+                hasher.update(block)
+        return Digest(f"sha256:{hasher.hexdigest()}")
+
+
+def _kind(blob: bytes) -> Doc:
+    """Which document an envelope says it holds. Raises DocumentRefused."""
+    refusal: DocumentRefused | None = None
+    for doc in Doc:
+        try:
+            return documents.opened(blob, expected=doc).doc
+        except DocumentRefused as error:
+            refusal = error
+            if "came on the topic" not in error.text:
+                break
+    assert refusal is not None
+    raise refusal
+
+
+def _no_fetch(work: object, *, name: str) -> asyncio.Task[None]:
+    """A document behind a pointer is fetched over the network like any other, once there is one."""
+    return asyncio.get_running_loop().create_task(work, name=name)  # type: ignore[arg-type] # the reconciler's own coroutine

@@ -1,0 +1,236 @@
+"""Settings that come from the server: on trial first, confirmed by a connection, taken back without one.
+
+Only some sections may be set from afar: how the server is reached, what is reported, cached and scheduled. What
+protects the village (the house rules, the keys, the wiring) is in the technician's file alone. The
+technician's file lies below: a key that the document does not name is as the file says.
+
+Three small files in the state directory, each replaced atomically:
+
+    config.trial.json     a document's settings that no run has used yet
+    config.trying.json    those that this run uses for the first time
+    config.remote.json    those that have proved themselves: a session with the broker stood
+    config.failed.json    those that did not: they are not tried again
+
+A run that finds `trying` from an earlier run did not get so far: the trial has failed, and it starts without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from edge_agent.config.conversion import BAD, convert
+from edge_agent.config.rules import check_together
+from edge_agent.config.sections import Settings
+from edge_agent.config.toml_lines import KeyPath
+from edge_agent.desired import Doc, Signed, Understood
+from edge_agent.errors import DocumentRefused, Fault
+from edge_agent.model import ReasonCode
+from hal.errors import DatabaseError, DiskError, DiskMissing
+from hal.ports import Disk
+
+logger = logging.getLogger(__name__)
+
+SECTIONS: Final = ("broker", "cache", "live", "report", "schedule")
+NOT_FROM_AFAR: Final = frozenset(
+    {("broker", key) for key in ("password_file", "ca_file", "cert_file", "key_file", "username", "root")}
+)
+"""Who the server is, is the technician's to say: a document may move it, not replace what proves it."""
+TRIAL, TRYING = "config.trial.json", "config.trying.json"
+REMOTE, FAILED = "config.remote.json", "config.failed.json"
+TRIAL_S: Final = 300.0
+_LOOK_S: Final = 1.0
+
+_UNPROVEN: Final = (
+    "The settings were tried, and no session stood within five minutes; the ones before are in use."
+)
+
+Tables = dict[str, dict[str, Any]]
+
+
+class ConfigForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a config document: sections and keys as in the node's TOML file."""
+
+    settings: dict[str, dict[str, Any]]
+
+
+class Verdicts(Protocol):
+    """Whoever tells the server how a trial went."""
+
+    async def settled(self, doc: Doc, refusal: DocumentRefused | None) -> None:
+        """A document that was on trial has stood it, or has not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What this run uses."""
+
+    settings: Settings
+    trial: bool = False
+    """They are on trial: without a session in five minutes they go."""
+    failed: bool = False
+    """The last trial has failed."""
+
+
+def overlaid(settings: Settings, tables: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """The settings with a document's laid over them. Raises DocumentRefused with every fault."""
+    faults = [
+        Fault(
+            f"$.settings.{section}", f"The section {section} is not set from afar; see the node's own file."
+        )
+        for section in tables
+        if section not in SECTIONS
+    ]
+    faults += [
+        Fault(f"$.settings.{section}.{key}", "This key is not set from afar; see the node's own file.")
+        for section, table in tables.items()
+        for key in table
+        if (section, key) in NOT_FROM_AFAR
+    ]
+    whole = {
+        section: msgspec.to_builtins(getattr(settings, section)) | dict(table)
+        for section, table in tables.items()
+        if section in SECTIONS
+    }
+
+    def report(path: KeyPath, code: str, **details: str) -> None:
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+        if len(path) > 1 and str(path[0]) in tables:
+            faults.append(Fault(f"$.settings{place}", _worded(code, details)))
+
+    made = convert(Settings, {"node": msgspec.to_builtins(settings.node)} | whole, {}, report)
+    changed = {name: made[name] for name in whole if made.get(name) is not BAD and name in made}
+    laid = msgspec.structs.replace(settings, **changed)
+    if not faults:
+        check_together(laid, frozenset(), report)
+    if faults:
+        raise DocumentRefused(
+            ReasonCode.BAD_ARGS, f"The config is wrong at {faults[0].path}: {faults[0].message}", faults
+        )
+    return laid
+
+
+def _worded(code: str, details: Mapping[str, str]) -> str:
+    facts = ", ".join(f"{name} {value}" for name, value in details.items())
+    return f"The value is refused: {code.replace('_', ' ')}" + (f" ({facts})." if facts else ".")
+
+
+async def choose(settings: Settings, disk: Disk) -> Chosen:
+    """What to start with, before any room is built. Never raises: in doubt the file alone counts."""
+    try:
+        if await _read(disk, TRYING) is not None:
+            logger.error("The settings on trial did not prove themselves; the node starts without them.")
+            await disk.write_atomic(FAILED, await disk.read(TRYING))
+            await disk.remove(TRYING)
+            return Chosen(settings=await _with(settings, disk, REMOTE), failed=True)
+        if await _read(disk, TRIAL) is not None:
+            tried = await _with(settings, disk, TRIAL, strict=True)
+            await disk.write_atomic(TRYING, await disk.read(TRIAL))
+            await disk.remove(TRIAL)
+            logger.info("New settings of the server are on trial. for_s=%.0f", TRIAL_S)
+            return Chosen(settings=tried, trial=True)
+        return Chosen(settings=await _with(settings, disk, REMOTE))
+    except (DiskError, DocumentRefused) as error:
+        logger.error("The settings of the server cannot be used; the file alone counts. error=%s", error)  # noqa: TRY400 - the sentence says it all
+        return Chosen(settings=settings, failed=True)
+
+
+class RemoteConfig:
+    """Takes the config document."""
+
+    def __init__(
+        self,
+        *,
+        base: Settings,
+        chosen: Chosen,
+        disk: Disk,
+        connected: Callable[[], bool],
+        leave: Callable[[], None],
+    ) -> None:
+        """`base`: what the technician's file says. `leave`: the process ends and is started again."""
+        self._base = base
+        self._chosen = chosen
+        self._disk = disk
+        self._connected = connected
+        self._leave = leave
+        self.trial = chosen.trial
+
+    def understand(self, body: bytes, signed: Signed) -> Understood:
+        """See `desired.Taker`."""
+        try:
+            form = msgspec.json.decode(body, type=ConfigForm)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            message, _, path = str(error).partition(" - at `")
+            fault = Fault(path.rstrip("`") or "$", message[:300] + ".")
+            raise DocumentRefused(ReasonCode.BAD_ARGS, f"The config document: {message}", [fault]) from None
+        overlaid(self._base, form.settings)
+        return Understood(content=form.settings)
+
+    async def take(self, understood: Understood | None) -> str | None:
+        """See `desired.Taker`. What is in use already, or has just failed, is not tried again."""
+        tables: Tables = {} if understood is None else understood.content
+        text = json.dumps(tables, sort_keys=True).encode()
+        if await _read(self._disk, REMOTE) == text or (
+            not tables and await _read(self._disk, REMOTE) is None
+        ):
+            return None
+        if self.trial and await _read(self._disk, TRYING) == text:
+            return "The settings are on trial."
+        if await _read(self._disk, FAILED) == text:
+            return _UNPROVEN
+        await self._disk.write_atomic(TRIAL, text)
+        logger.info("The node starts again to try new settings.")
+        self._leave()
+        return "The settings are tried with the next start."
+
+    async def life(self, verdicts: Verdicts) -> None:
+        """On trial: wait for a session. With one the settings stay, without they go."""
+        if self._chosen.failed:
+            await verdicts.settled(Doc.CONFIG, DocumentRefused(ReasonCode.TIMEOUT, _UNPROVEN))
+        if not self.trial:
+            await asyncio.Event().wait()
+        try:
+            async with asyncio.timeout(TRIAL_S):
+                while not self._connected():  # noqa: ASYNC110 - the inbox tells nobody
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            logger.error("No session stood with the new settings; the node goes back to the ones before.")  # noqa: TRY400 - the sentence says it all
+            self._leave()
+            await asyncio.Event().wait()
+        while True:
+            try:
+                await self._disk.write_atomic(REMOTE, await self._disk.read(TRYING))
+                await self._disk.remove(TRYING)
+                self.trial = False
+                await verdicts.settled(Doc.CONFIG, None)
+                logger.info("The new settings have proved themselves.")
+                break
+            except (DiskError, DatabaseError) as error:
+                logger.warning("That the settings proved themselves cannot be stored yet. error=%s", error)
+                await asyncio.sleep(30)
+        await asyncio.Event().wait()
+
+
+async def _with(settings: Settings, disk: Disk, name: str, *, strict: bool = False) -> Settings:
+    text = await _read(disk, name)
+    if text is None:
+        return settings
+    try:
+        return overlaid(settings, json.loads(text))
+    except (DocumentRefused, ValueError, AttributeError):
+        if strict:
+            await disk.remove(name)
+        raise
+
+
+async def _read(disk: Disk, name: str) -> bytes | None:
+    try:
+        return await disk.read(name)
+    except DiskMissing:
+        return None
