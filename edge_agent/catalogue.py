@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from edge_agent.sentences import KEYS, LIVE
+from edge_agent.sentences_report import REPORT
 
 
 class Language(StrEnum):
@@ -404,6 +405,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     ),
     **KEYS,
     **LIVE,
+    **REPORT,
     # ---- edge-agent stop, release, status
     "not_both": ("Không dùng {one} cùng với {other}.", "{one} and {other} do not go together."),
     "box_unreachable": (

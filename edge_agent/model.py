@@ -334,6 +334,8 @@ class AsRun:
     pages: int = 0
     """Board pages shown."""
     proof: int = 0
+    zones: tuple[str, ...] = ()
+    """Where it was to sound; () = everywhere."""
     live: dict[str, object] | None = None
     """Of a live session: what the network did to it, and what sounded in its place."""
 

@@ -16,7 +16,7 @@ import typer
 from edge_agent import __version__, catalogue
 from edge_agent.cli import speech
 
-VERBS: Final = ("check", "order", "box", "watch", "send", "demo", "enrol", "keys")
+VERBS: Final = ("check", "order", "box", "watch", "report", "send", "demo", "enrol", "keys")
 """Modules of this package that register a verb, in the order of the help."""
 
 PARSED_ELSEWHERE: Final = {

@@ -157,6 +157,7 @@ class Turn:
             underruns=underruns,
             preempted_count=self.preempted_count,
             proof=1 if heard else 0,
+            zones=self.intent.zones,
             live=None if self._source is None else self._source.report(),
         )
         result: dict[str, object] = {"frames": heard, "gaps": underruns + self._reopened}

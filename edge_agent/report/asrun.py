@@ -93,6 +93,7 @@ class AsRunEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     preempted: int
     pages: int
     proof: int
+    zones: tuple[str, ...] = ()
     live: dict[str, Any] | None = None
 
 
@@ -155,6 +156,7 @@ def record(
         preempted=asrun.preempted_count,
         pages=asrun.pages,
         proof=asrun.proof,
+        zones=asrun.zones,
         live=asrun.live,
     )
     text = msgspec.json.encode(entry)
