@@ -79,7 +79,7 @@ REPORT: Final[Mapping[str, tuple[str, str]]] = {
     "report_order": ("Mã lệnh", "Order"),
     "report_place_date": ("Ngày ….. tháng ….. năm ………", "Date: …………………"),
     "report_drawn_up": ("Người lập", "Drawn up by"),
-    "report_confirmed": ("Xác nhận của UBND xã", "Confirmed by the commune's People's Committee"),
+    "report_confirmed": ("Xác nhận của UBND xã", "Confirmed by the People's Committee"),
     "report_sign_here": ("(ký, ghi rõ họ tên)", "(signature, full name)"),
     "report_seal_here": ("(ký tên, đóng dấu)", "(signature, seal)"),
     # ---- the words of the as-run log

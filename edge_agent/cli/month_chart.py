@@ -13,7 +13,7 @@ Say = Callable[[str], str]
 
 MS_PER_MINUTE: Final = 60_000
 
-_WIDTH, _HEIGHT = 720, 210
+_WIDTH, _HEIGHT = 720, 185
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 6, 26, 32
 _TICKS_MOST: Final = 5
 

@@ -23,6 +23,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _ROWS_MOST: Final = 6
 """So many rows of a table go on the page; the CSV has all."""
+_REASONS_MOST: Final = 3
 
 _COLUMNS: Final = (
     "report_number", "report_date", "report_time", "report_backfill", "report_clock", "report_class",
@@ -42,13 +43,14 @@ p { margin: .7mm 0; }
 .chart { width: 100%; height: auto; display: block; font-family: "Liberation Sans", Arial, sans-serif; }
 .columns { display: flex; gap: 5mm; }
 .columns > div { flex: 1; min-width: 0; }
-table { width: 100%; border-collapse: collapse; }
+table { width: 100%; border-collapse: collapse; font-size: 8.5pt; }
 th, td { border: .3mm solid #555; padding: .4mm 1.2mm; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 th { background: #eee; }
 .figure { text-align: right; white-space: nowrap; }
+.outcome td:first-child { white-space: nowrap; }
 .signatures { display: flex; margin-top: 3mm; break-inside: avoid; text-align: center; }
 .signatures > div { flex: 1; }
-.signatures .room { height: 20mm; }
+.signatures .room { height: 14mm; }
 @media print { body { max-width: none; padding: 0; } h2, tr, .chart { break-inside: avoid; } }
 @media screen { body { padding: 8mm; max-width: 210mm; } }
 """
@@ -140,9 +142,10 @@ def as_text(month: Month, language: Language) -> str:
     lines = [
         words.say("report_title", month=month.month, year=month.year),
         *_summary(month, words),
+        *_doubts(month, words),
         *_listed("report_by_class", _by_class(month, words), words),
-        *_listed("report_by_authority", _by_name(month.by_authority, words.authority, words), words),
-        *_listed("report_by_zone", _by_name(month.by_zone, words.zone, words), words),
+        *_listed("report_by_authority", _by_authority(month, words), words),
+        *_listed("report_by_zone", _by_zone(month, words), words),
         words.say("report_by_outcome") + ":",
         *(f"    {name}: {turns}{f' ({why})' if why else ''}" for name, turns, why in _ended(month, words)),
         words.say("report_not_aired") + ":",
@@ -183,14 +186,21 @@ def as_html(month: Month, language: Language, *, node: str) -> str:
         "<body>",
         f"<h1>{title}</h1>",
         f'<p class="node">{escape(words.say("report_node", node=node))}</p>',
-        *(f"<p>{escape(line)}</p>" for line in _summary(month, words)),
+        f"<p>{escape(' '.join(_summary(month, words)))}</p>",
+        *(f'<p class="note">{escape(line)}</p>' for line in _doubts(month, words)),
         f"<h2>{say('report_chart')}</h2>",
         month_chart.drawn(month, say),
         *_side_by_side(month, words, say),
         f"<h2>{say('report_by_outcome')}</h2>",
+        '<div class="outcome">',
         *_table(
-            ("report_outcome", "report_turns", "report_why"), _ended(month, words), words, figures={1}, most=7
+            ("report_outcome", "report_turns", "report_why"),
+            _ended(month, words, most=_REASONS_MOST),
+            words,
+            figures={1},
+            most=_ROWS_MOST + 1,
         ),
+        "</div>",
         f"<h2>{say('report_not_aired')}</h2>",
         *_missed_table(month, words, say),
         *_signatures(say),
@@ -203,8 +213,8 @@ def _side_by_side(month: Month, words: _Words, say: Callable[[str], str]) -> Ite
     several = any(len(turn.entry.zones) > 1 for turn in month.turns)
     tables = (
         ("class", _by_class(month, words)),
-        ("authority", _by_name(month.by_authority, words.authority, words)),
-        ("zone", _by_name(month.by_zone, words.zone, words)),
+        ("authority", _by_authority(month, words)),
+        ("zone", _by_zone(month, words)),
     )
     yield '<div class="columns">'
     for name, rows in tables:
@@ -265,6 +275,10 @@ def _summary(month: Month, words: _Words) -> Iterator[str]:
         hours=words.decimal(month.uptime_s / 3600),
         percent="–" if percent is None else words.decimal(percent),
     )
+
+
+def _doubts(month: Month, words: _Words) -> Iterator[str]:
+    """What the reader should know of the dates."""
     if month.backfilled:
         yield words.say("report_backfilled", count=month.backfilled)
     if month.undated:
@@ -272,24 +286,36 @@ def _summary(month: Month, words: _Words) -> Iterator[str]:
 
 
 def _by_class(month: Month, words: _Words) -> list[tuple[str, str, str]]:
-    return _by_name(month.by_class, lambda name: words.named("class", name), words)
+    return _shares(month.by_class, month, lambda name: words.named("class", name), words)
 
 
-def _by_name(
-    sums: Mapping[str, int], named: Callable[[str], str], words: _Words
+def _by_authority(month: Month, words: _Words) -> list[tuple[str, str, str]]:
+    return _shares(month.by_authority, month, words.authority, words)
+
+
+def _by_zone(month: Month, words: _Words) -> list[tuple[str, str, str]]:
+    return _shares(month.by_zone, month, words.zone, words)
+
+
+def _shares(
+    sums: Mapping[str, int], month: Month, named: Callable[[str], str], words: _Words
 ) -> list[tuple[str, str, str]]:
-    whole = sum(sums.values())
+    """Name, minutes, and their share of all that sounded."""
+    whole = month.sounded_ms
     return [
         (named(name), words.minutes(ms), f"{words.decimal(100 * ms / whole)} %" if whole else "–")
         for name, ms in sums.items()
     ]
 
 
-def _ended(month: Month, words: _Words) -> list[tuple[str, str, str]]:
+def _ended(month: Month, words: _Words, *, most: int | None = None) -> list[tuple[str, str, str]]:
+    """How the turns ended, each with its (`most` frequent) reasons."""
     rows = [(words.say("report_planned"), str(month.planned), "")]
     for name, tally in month.outcomes.items():
         reasons = sorted(tally.reasons.items(), key=lambda item: (-item[1], item[0]))
-        why = "; ".join(f"{words.why(code)}: {count}" for code, count in reasons)
+        why = "; ".join(f"{words.why(code)}: {count}" for code, count in reasons[:most])
+        if reasons[:most] != reasons:
+            why += "; …"
         rows.append((words.named("outcome", name), str(tally.turns), why))
     return rows
 
