@@ -28,7 +28,7 @@ REPORT: Final[Mapping[str, tuple[str, str]]] = {
         "Sounded in all: {minutes} min; {aired} of {planned} turns aired in full.",
     ),
     "report_uptime": (
-        "Thời gian nút hoạt động: {hours} giờ, {percent} % của tháng tính đến nay.",
+        "Nút hoạt động {hours} giờ, {percent}\u00a0% của tháng tính đến nay.",
         "The node was up for {hours} h, {percent} % of the month so far.",
     ),
     "report_backfilled": (
@@ -53,7 +53,7 @@ REPORT: Final[Mapping[str, tuple[str, str]]] = {
     "report_not_aired": ("Những lượt không phát được", "What was not aired"),
     "report_none_missed": ("Không có lượt nào bị lỡ.", "Nothing was missed."),
     "report_more": (
-        "… và {count} mục nữa; xem đủ trong tệp CSV.",
+        "… còn {count} mục, xem tệp CSV.",
         "… and {count} more; the CSV file has all.",
     ),
     "report_every_zone": ("tất cả khu vực", "every zone"),

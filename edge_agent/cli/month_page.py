@@ -34,12 +34,12 @@ _COLUMNS: Final = (
 _STYLE: Final = """
 @page { size: A4 portrait; margin: 11mm 13mm; }
 * { box-sizing: border-box; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
-body { font: 9.5pt/1.25 "Times New Roman", "Liberation Serif", "Noto Serif", serif; color: #111; margin: 0 auto; max-width: 184mm; padding: 4mm 0; }
+body { font: 9.5pt/1.18 "Times New Roman", "Liberation Serif", "Noto Serif", serif; color: #111; margin: 0 auto; max-width: 184mm; padding: 4mm 0; }
 h1 { font-size: 15pt; text-align: center; text-transform: uppercase; margin: 0; }
 h2 { font-size: 10.5pt; margin: 2.4mm 0 .8mm; }
 p { margin: .7mm 0; }
 .node { text-align: center; font-weight: bold; margin-bottom: 2mm; }
-.note { font-size: 8.5pt; font-style: italic; }
+.note { font-size: 8pt; font-style: italic; }
 .chart { width: 100%; height: auto; display: block; font-family: "Liberation Sans", Arial, sans-serif; }
 .columns { display: flex; gap: 5mm; }
 .columns > div { flex: 1; min-width: 0; }
