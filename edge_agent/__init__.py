@@ -9,12 +9,13 @@ imports run in the same direction, top to bottom, and results return as the valu
 
     __main__        the entry
     cli/            what people type        app check enrol keys keyfile keysheet order order_live posting send sending desired box ahead cellar watch run silence speech log_lines;
+                                            report month month_page month_chart;
                                             demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
     agent           starts the rooms bottom-up, stops them in exact reverse
     rooms           builds them
     doors           opens the doors a config asks for, each real or virtual
     config/         TOML to settings        reading toml_lines conversion kinds sections rules problem last_good remote
-    catalogue       what is said to people, Vietnamese and English; its second sheet: sentences
+    catalogue       what is said to people, Vietnamese and English; its other sheets: sentences sentences_report
 
     command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages audible ledger scribe
                                             tally execution inbox settings; alerts: cap area assessment bulletins stored

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from edge_agent.sentences import KEYS, LIVE, OFFLINE
+from edge_agent.sentences_report import REPORT
 
 
 class Language(StrEnum):
@@ -405,6 +406,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     **KEYS,
     **OFFLINE,
     **LIVE,
+    **REPORT,
     # ---- edge-agent stop, release, status
     "not_both": ("Không dùng {one} cùng với {other}.", "{one} and {other} do not go together."),
     "box_unreachable": (

@@ -373,6 +373,9 @@ class AsRun:
     pages: int = 0
     """Board pages shown."""
     proof: int = 0
+    zones: tuple[str, ...] = ()
+    """Where it was to sound; () = everywhere."""
+    title: str = ""
     live: dict[str, object] | None = None
     """Of a live session: what the network did to it, and what sounded in its place; of a programme: its parts."""
 

@@ -24,6 +24,7 @@ VERBS: Final = (
     "watch",
     "cellar",
     "desired",
+    "report",
     "send",
     "demo",
     "enrol",

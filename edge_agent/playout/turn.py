@@ -157,6 +157,8 @@ class Turn:
             underruns=underruns,
             preempted_count=self.preempted_count,
             proof=1 if heard else 0,
+            zones=self.intent.zones,
+            title=self.intent.title,
             live=None if self._source is None else self._source.report(),
         )
         result: dict[str, object] = {"frames": heard, "gaps": underruns + self._reopened}

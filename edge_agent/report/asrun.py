@@ -39,6 +39,7 @@ ENTRIES_MAX = 100_000
 """Five years of fifty requests a day; the oldest go, and the chain begins with the oldest kept."""
 
 _TEXT_MAX = 500
+_TITLE_MAX = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,8 @@ class AsRunEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     preempted: int
     pages: int
     proof: int
+    zones: tuple[str, ...] = ()
+    title: str = ""
     live: dict[str, Any] | None = None
 
 
@@ -155,6 +158,8 @@ def record(
         preempted=asrun.preempted_count,
         pages=asrun.pages,
         proof=asrun.proof,
+        zones=asrun.zones,
+        title=asrun.title[:_TITLE_MAX],
         live=asrun.live,
     )
     text = msgspec.json.encode(entry)

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -381,7 +381,8 @@ class Scheduler:
                 if one.key not in known:
                     turn = _row(one)
                     fired.begin(connection, turn)
-                    self._record(connection, turn, asrun, base)
+                    whole = replace(asrun, title=one.rule.title, zones=one.rule.zones)
+                    self._record(connection, turn, whole, base)
             if seen is not None:
                 fired.see(connection, seen)
 

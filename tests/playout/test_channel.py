@@ -343,8 +343,9 @@ def test_back_to_back_turns_use_the_hang_time_and_keep_a_gap(rig: Rig) -> None:
 
 def test_another_zone_is_switched_only_while_muted(rig: Rig) -> None:
     async def story() -> None:
-        await through(rig.request(NoisySource(1.0), zones=("upper",)))
-        await through(rig.request(NoisySource(1.0), zones=("lower",)))
+        first = await through(rig.request(NoisySource(1.0), zones=("upper",)))
+        second = await through(rig.request(NoisySource(1.0), zones=("lower",)))
+        assert (first.asrun.zones, second.asrun.zones) == (("upper",), ("lower",))
 
     rig.run(story)
     for change in rig.lines.history:

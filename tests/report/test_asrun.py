@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -108,6 +109,15 @@ def test_an_entry_says_what_happened_and_when(connection: sqlite3.Connection) ->
         "pages": 0,
         "proof": 1,
     }
+
+
+def test_zones_stand_there_when_they_are_named(connection: sqlite3.Connection) -> None:
+    write(connection, "A", replace(AIRED, zones=("cho", "dinh")))
+    write(connection, "B")
+    named, everywhere = waiting_reports(connection)
+    assert named["asrun"]["zones"] == ["cho", "dinh"]
+    assert "zones" not in everywhere["asrun"]
+    assert [entry.zones for entry in asrun_file.entries(connection)] == [("cho", "dinh"), ()]
 
 
 def test_what_did_not_happen_has_no_time_and_a_reason(connection: sqlite3.Connection) -> None:

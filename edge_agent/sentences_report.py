@@ -1,0 +1,132 @@
+"""What `edge-agent report` says to people, on the terminal and on paper: the catalogue's third sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+REPORT: Final[Mapping[str, tuple[str, str]]] = {
+    # ---- the verb
+    "bad_month": (
+        "Tháng {text} không đúng dạng. Ví dụ: 2026-11",
+        "The month {text} does not have the right form. Example: 2026-11",
+    ),
+    "report_file": ("Không ghi được tệp {path} ({why}).", "The file {path} cannot be written ({why})."),
+    "report_written": ("Đã ghi {path}.", "Written: {path}."),
+    "report_unreadable": (
+        "Không hiểu câu trả lời của nút ({why}). Cách sửa: dùng edge-agent cùng phiên bản với nút.",
+        "The node's answer cannot be understood ({why}). Remedy: use edge-agent of the node's version.",
+    ),
+    # ---- the page
+    "report_title": (
+        "Thống kê phát thanh tháng {month:02d}/{year}",
+        "Broadcasting report, {year}-{month:02d}",
+    ),
+    "report_node": ("Cụm loa: {node}", "Node: {node}"),
+    "report_sum": (
+        "Tổng thời lượng đã phát: {minutes} phút, {aired} trên {planned} lượt phát trọn vẹn.",
+        "Sounded in all: {minutes} min; {aired} of {planned} turns aired in full.",
+    ),
+    "report_uptime": (
+        "Nút hoạt động {hours} giờ, {percent}\u00a0% của tháng tính đến nay.",
+        "The node was up for {hours} h, {percent} % of the month so far.",
+    ),
+    "report_backfilled": (
+        "* {count} lượt ghi khi nút chưa biết giờ; ngày giờ được tính lại sau đó.",
+        "* {count} turn(s) were recorded before the node knew the time; their dates were worked out later.",
+    ),
+    "report_undated": (
+        "{count} lượt không xác định được ngày, có thể thuộc tháng này; không tính vào các số trên.",
+        "{count} turn(s) without a date, perhaps of this month, are not in the figures above.",
+    ),
+    "report_chart": ("Số phút mỗi ngày, theo loại", "Minutes a day, by class"),
+    "report_axis_minutes": ("phút", "min"),
+    "report_axis_day": ("ngày", "day"),
+    "report_by_class": ("Theo loại tin", "By class"),
+    "report_by_authority": ("Theo đơn vị phát", "By authority"),
+    "report_by_zone": ("Theo khu vực loa", "By zone"),
+    "report_zone_note": (
+        "Một lượt phát ở nhiều khu vực được tính ở từng khu vực.",
+        "A turn in several zones counts in each of them.",
+    ),
+    "report_by_outcome": ("Kế hoạch, kết quả và lý do", "Planned, aired, missed, and why"),
+    "report_not_aired": ("Những lượt không phát được", "What was not aired"),
+    "report_none_missed": ("Không có lượt nào bị lỡ.", "Nothing was missed."),
+    "report_more": (
+        "… còn {count} mục, xem tệp CSV.",
+        "… and {count} more; the CSV file has all.",
+    ),
+    "report_every_zone": ("tất cả khu vực", "every zone"),
+    "report_nobody": ("(không rõ)", "(not known)"),
+    "report_planned": ("Theo kế hoạch", "Planned"),
+    "report_minutes": ("Phút", "Minutes"),
+    "report_turns": ("Số lượt", "Turns"),
+    "report_share": ("Tỷ lệ", "Share"),
+    "report_why": ("Lý do", "Why"),
+    "report_date": ("Ngày", "Date"),
+    "report_time": ("Giờ", "Time"),
+    "report_backfill": ("Ngày giờ tính lại", "Dated later"),
+    "report_clock": ("Đồng hồ", "Clock"),
+    "report_class": ("Loại tin", "Class"),
+    "report_authority": ("Đơn vị phát", "Authority"),
+    "report_verb": ("Nội dung", "What"),
+    "report_zone": ("Khu vực", "Zone"),
+    "report_outcome": ("Kết quả", "Outcome"),
+    "report_code": ("Mã lý do", "Code"),
+    "report_note": ("Ghi chú của nút", "The node's note"),
+    "report_seconds": ("Số giây đã phát", "Seconds sounded"),
+    "report_number": ("Số", "Number"),
+    "report_order": ("Mã lệnh", "Order"),
+    "report_place_date": ("Ngày ….. tháng ….. năm ………", "Date: …………………"),
+    "report_drawn_up": ("Người lập", "Drawn up by"),
+    "report_confirmed": ("Xác nhận của UBND xã", "Confirmed by the People's Committee"),
+    "report_sign_here": ("(ký, ghi rõ họ tên)", "(signature, full name)"),
+    "report_seal_here": ("(ký tên, đóng dấu)", "(signature, seal)"),
+    # ---- the words of the as-run log
+    "class_routine": ("thường", "routine"),
+    "class_priority": ("ưu tiên", "priority"),
+    "class_emergency": ("khẩn cấp", "emergency"),
+    "outcome_AIRED": ("đã phát trọn vẹn", "aired in full"),
+    "outcome_PARTIAL": ("phát dở dang", "partly aired"),
+    "outcome_PREEMPTED": ("bị tin cấp cao hơn thay thế", "pre-empted"),
+    "outcome_MISSED": ("bị lỡ", "missed"),
+    "outcome_REFUSED": ("bị từ chối", "refused"),
+    "outcome_FAILED": ("bị lỗi", "failed"),
+    "verb_play": ("bản ghi âm", "recording"),
+    "verb_say": ("văn bản đọc", "spoken text"),
+    "verb_live_start": ("trực tiếp", "live"),
+    "verb_schedule": ("lượt theo lịch", "scheduled turn"),
+    "verb_alert": ("cảnh báo", "public alert"),
+    # ---- why, by model.ReasonCode
+    "reason_bad_envelope": ("lệnh hỏng, không đọc được", "the order was damaged and could not be read"),
+    "reason_unknown_key": ("ký bằng khóa không có trong danh mục", "signed with a key that is not listed"),
+    "reason_revoked_key": ("khóa ký đã bị thu hồi", "the signing key was revoked"),
+    "reason_bad_signature": ("chữ ký sai", "the signature was wrong"),
+    "reason_out_of_scope": (
+        "đơn vị không có quyền ra lệnh này",
+        "the authority had no right to this order",
+    ),
+    "reason_wrong_audience": ("lệnh gửi cho nút khác", "the order was for another node"),
+    "reason_replayed": ("lệnh cũ bị gửi lại", "an old order was sent again"),
+    "reason_expired": ("quá giờ phải phát", "its time was over before it could begin"),
+    "reason_clock_untrusted": ("đồng hồ của nút chưa tin được", "the node's clock could not be believed"),
+    "reason_bad_args": ("nội dung lệnh sai", "the order's arguments were wrong"),
+    "reason_unsupported": ("nút không có chức năng này", "the node cannot do this"),
+    "reason_busy": ("nút đang bận, hàng chờ đầy", "the node was busy and its queue full"),
+    "reason_muted": ("loa đang bị tắt theo lệnh dừng", "a stop kept the loudspeaker silent"),
+    "reason_no_media": (
+        "không lấy hoặc không đọc được tệp âm thanh",
+        "the sound file could not be fetched or read",
+    ),
+    "reason_no_space": ("hết chỗ lưu trên nút", "the node's storage was full"),
+    "reason_hardware_fault": ("thiết bị hỏng hoặc mất kết nối", "the hardware failed or was unplugged"),
+    "reason_quiet_hours": ("trong giờ yên tĩnh", "it fell in quiet hours"),
+    "reason_governor": ("vượt giới hạn phát của nút", "it exceeded the node's limits"),
+    "reason_cancelled": ("bị dừng theo lệnh", "it was stopped by an order or by hand"),
+    "reason_superseded": ("được thay bằng lệnh mới", "a newer order took its place"),
+    "reason_interrupted": ("nút tắt hoặc mất điện", "the node was shut down or lost power"),
+    "reason_preempted": ("nhường cho tin cấp cao hơn", "a higher class cut in"),
+    "reason_timeout": ("chờ quá lâu", "it took too long"),
+    "reason_internal": ("lỗi trong phần mềm của nút", "the node's software failed"),
+}
+"""Vietnamese, English."""
