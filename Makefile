@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench publish format lock venv dev apt-run apt-test apt-bench coverage clean
+.PHONY: help demo test check bench seeds publish format lock venv dev apt-run apt-test apt-bench coverage clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -62,6 +62,12 @@ check: dev ## style, types, import contracts, lock file
 
 bench: apt-bench $(VENV)/.bench ## the figures of tests/bench, one JSON line each (ARGS=idle for one family)
 	@$(BIN)/python tests/bench/run.py $(ARGS)
+
+N ?= 200
+SEED ?= 0
+DAYS ?= 7
+seeds: apt-run dev ## N random weeks of a node from seeds, every checker on (N=200, SEED=17 to begin with, DAYS=7)
+	@$(BIN)/python -m tests.seeds $(N) --from $(SEED) --days $(DAYS)
 
 publish: dev ## write docs/schemas, docs/asyncapi.yaml and docs/test-vectors anew from the models
 	@$(BIN)/python -m tests.publish

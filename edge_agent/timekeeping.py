@@ -2,7 +2,7 @@
 
 Once a source has vouched for the system's clock, this file remembers how far that was from CLOCK_BOOTTIME and goes on
 by itself. So a date that somebody sets by hand afterwards changes nothing, and one that a vouched clock jumps
-to is in doubt until it has stood for ten minutes, or another source says the same (docs/decisions/0261).
+to is in doubt until it has stood for eight minutes, or another source says the same (docs/decisions/0261).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edge_agent.model import NS
 
 STEP_NS: Final = 120 * NS
 """A vouched clock may be moved by so much at once: crystals drift, and a time service sets that right."""
-CONFIRM_NS: Final = 600 * NS
+CONFIRM_NS: Final = 480 * NS
 """A greater step is believed when it has stood for so long."""
 AGREE_NS: Final = 60 * NS
 """Two sources that are no farther apart say the same."""

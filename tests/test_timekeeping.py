@@ -32,7 +32,7 @@ def test_a_date_that_somebody_sets_by_hand_changes_nothing() -> None:
     assert keeper.vouched_at() == 10 * NS
 
 
-def test_a_vouched_jump_is_in_doubt_for_ten_minutes() -> None:
+def test_a_vouched_jump_is_in_doubt_for_eight_minutes() -> None:
     keeper = Timekeeper()
     at(keeper, 10)
     at(keeper, 100, off_s=3600)

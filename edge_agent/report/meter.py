@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS meter (
 
 Kind = Literal["mqtt", "media", "live"]
 KEEP_S: Final = 3600.0
-_LOOK_S: Final = 60.0
+_LOOK_S: Final = 600.0
 _DAYS_MAX: Final = 400
 
 

@@ -52,6 +52,8 @@ from hal.ports import Clock, Database
 logger = logging.getLogger(__name__)
 
 SLICE_S: Final = 30.0
+_IDLE_S: Final = 600.0
+"""Without any rule."""
 AHEAD_S: Final = 10.0
 """So long before its instant a turn that begins together is asked for."""
 MISSED_MAX: Final = 1_000
@@ -261,7 +263,7 @@ class Scheduler:
     def _pause_s(self, now: datetime) -> float:
         following = self.following(1)
         if not following:
-            return SLICE_S
+            return SLICE_S if self._plan.rules else _IDLE_S
         left_s = (datetime.fromisoformat(following[0].at) - now).total_seconds()
         ahead_s = AHEAD_S if any(rule.together for rule in self._plan.rules) else 0.0
         return min(SLICE_S, max(0.01, left_s - ahead_s if left_s > ahead_s else left_s))

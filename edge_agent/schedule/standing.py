@@ -186,7 +186,7 @@ class Standing:
             except Exception:
                 logger.exception("The board's notices failed; they are looked at again.")
             with suppress(TimeoutError):
-                async with asyncio.timeout(SLICE_S):
+                async with asyncio.timeout(SLICE_S if self._notices or self._up else None):
                     await self._wake.wait()
 
     async def _look(self) -> None:

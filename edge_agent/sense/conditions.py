@@ -81,7 +81,7 @@ class Conditions:
             return None
         if self._trust.doubtful:
             return (
-                "The clock has jumped by more than two minutes; until it has stood for ten, scheduled turns wait and "
+                "The clock has jumped by more than two minutes; until it has stood for eight, scheduled turns wait and "
                 "orders need the birth's nonce. Check the time service."
             )
         return (

@@ -310,6 +310,11 @@ class VirtualBroker:
     def _network_of(self, client_id: str) -> Network:
         return self._networks.get(client_id, self._network)
 
+    @property
+    def network(self) -> Network:
+        """How the network is now."""
+        return self._network
+
     def _set_network(self, network: Network, client_id: str | None) -> None:
         self._silences += 1
         if client_id is None:

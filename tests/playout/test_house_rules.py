@@ -201,6 +201,6 @@ def test_a_clock_that_jumps_into_the_night_cuts_once_it_is_believed() -> None:
         jumped_ns = house.counter.ns
         cut = await playing
         assert code(cut) is ReasonCode.QUIET_HOURS
-        assert 600 * NS <= house.counter.ns - jumped_ns <= 722 * NS
+        assert 480 * NS <= house.counter.ns - jumped_ns <= 602 * NS
 
     house.run(story)
