@@ -34,7 +34,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf status meter blackbox settings
-    cache/          cellar: media           store (TANK) steward manifest assets incoming fetcher download settings
+    cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download settings
 
     clocktrust, timekeeping  how far wall time may be believed, and whose
     kept, ticket    small facts over restarts; a request's way through an outlet

@@ -106,6 +106,7 @@ class _Ground:
     store: Store
     fetcher: Fetcher
     steward: Steward
+    box: BlackBox
     lives: Lives
 
 
@@ -168,7 +169,7 @@ async def _ground(settings: Settings, hardware: Hardware, rng: random.Random) ->
     )  # fmt: skip
     return _Ground(
         settings=settings, hardware=hardware, rng=rng, trust=trust, shelf=shelf, alerts=alerts, meter=counts,
-        store=store, fetcher=fetcher, steward=steward,
+        store=store, fetcher=fetcher, steward=steward, box=box,
         topics=Topics(root=settings.broker.root, node=node, groups=settings.node.groups),
         lives=[("black box", box.life), ("clocktrust", trust.life), ("meter", counts.life), ("steward", steward.life)],
     )  # fmt: skip
@@ -260,7 +261,7 @@ async def _inlets(
     answers = Answers(
         trust=trust, database=database, scheduler=scheduler, store=ground.store, steward=ground.steward,
         stick=Stick(disk=hardware.disk, store=ground.store, steward=ground.steward, reconciler=reconciler),
-        node=ground.topics.node, clock=clock,
+        node=ground.topics.node, clock=clock, box=ground.box,
     )  # fmt: skip
     console = Console(
         door=hardware.control, clock=clock, trust=trust, router=router, channel=outlets.channel,

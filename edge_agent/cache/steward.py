@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 from edge_agent import kept
@@ -29,6 +30,7 @@ from hal.ports import Clock, Database
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 600.0
+GIVE_WAY_S: Final = 60.0
 _PAUSE_S: Final = 30.0
 """Between two files, at random up to so much."""
 _JITTER_S: Final = 1_800.0
@@ -72,8 +74,8 @@ class Steward:
         self._wake = asyncio.Event()
         self.surplus_mib = 0
         """By so much the documents want more than the quota."""
-        self.missing = 0
-        """Wanted files that are not here, as of the last look."""
+        self.lacking: tuple[Digest, ...] = ()
+        """Urgent files, and those of the next day's turns, that are not here, as of the last look."""
 
     # ------------------------------------------------------------ what is wanted
 
@@ -122,6 +124,7 @@ class Steward:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._fetch_ahead(), name="fetch ahead")
             group.create_task(self._verify_slowly(), name="verify slowly")
+            group.create_task(self._give_way(), name="give way")
 
     async def _fetch_ahead(self) -> None:
         while True:
@@ -142,13 +145,23 @@ class Steward:
             except TimeoutError:
                 continue
 
+    async def _give_way(self) -> None:
+        """When something else fills the disk, what can be fetched again goes first: the journal needs room."""
+        while True:
+            await asyncio.sleep(GIVE_WAY_S)
+            with suppress(DiskError):
+                if await self._store.squeezed():
+                    await self._store.tidy()
+
     async def _next(self) -> Want | None:
         sight = self._trust.look()
         day = sight.now.astimezone(LOCAL_TIME).toordinal()
         if day != self._today.day:
             self._today = Today(day=day)
         held = await self._store.held(self._wants)
-        self.missing = len(self._wants) - len(held)
+        self.lacking = tuple(
+            media for media, want in self._wants.items() if (want.soon or want.urgent) and media not in held
+        )
         now = None
         if sight.quality.trusted:
             now = sight.now

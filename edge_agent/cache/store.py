@@ -7,7 +7,6 @@ bytes were hashed and synced, and its row is written after it. `open` heals what
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import logging
 import sqlite3
@@ -20,11 +19,12 @@ from typing import BinaryIO
 
 from edge_agent.cache import assets
 from edge_agent.cache.assets import Asset, path_of
+from edge_agent.cache.hashing import digest_of, digest_slowly
 from edge_agent.cache.incoming import Incoming
 from edge_agent.cache.settings import MIB, CacheSettings
 from edge_agent.errors import MediaRefused
 from edge_agent.model import Digest, ReasonCode
-from hal.errors import DatabaseError, DiskError, DiskFull, DiskMissing
+from hal.errors import DatabaseError, DiskError, DiskFull
 from hal.ports import Clock, Database, Disk
 
 __all__ = ["SCHEMA", "Asset", "Store", "Sweep"]
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 SCHEMA = assets.SCHEMA
 
 _BLOCK_BYTES = 1 << 16
-_VERIFY_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +115,10 @@ class Store:
         if sweep.adopted or sweep.forgotten or sweep.quarantined or sweep.removed:
             logger.warning("The cache was put in order. %s", sweep)
         return sweep
+
+    async def squeezed(self) -> bool:
+        """Whether the disk has less than half of the reserve: not the cache did that. Raises DiskError."""
+        return await self._disk.free_bytes() < self._settings.reserve_bytes // 2
 
     async def tidy(self) -> None:
         """Bring the whole within the quota, once it is known what is to be kept. Never raises for the disk's sake."""
@@ -277,26 +280,12 @@ class Store:
         row = await self._database.run(lambda connection: assets.find(connection, digest))
         if row is None or row.quarantined is not None:
             return None
-        hasher, reader = hashlib.sha256(), None
         with self.pinned(digest):
-            try:
-                reader = self._disk.open_read(path_of(digest))
-                while block := await asyncio.to_thread(reader.read, _VERIFY_BYTES):
-                    hasher.update(block)
-                    if bytes_per_s is not None:
-                        await asyncio.sleep(len(block) / bytes_per_s)
-                fault = (
-                    None
-                    if f"sha256:{hasher.hexdigest()}" == digest
-                    else "Its bytes have changed on the disk."
-                )
-            except (DiskError, OSError) as error:
-                fault = f"Its file cannot be read: {error}"
-            finally:
-                if reader is not None:
-                    reader.close()
-        if fault is not None:
-            await self.quarantine(digest, fault)
+            found = await digest_slowly(self._disk, path_of(digest), bytes_per_s=bytes_per_s)
+        if found == digest:
+            return None
+        fault = "Its bytes have changed on the disk." if found else "Its file cannot be read."
+        await self.quarantine(digest, fault)
         return fault
 
     async def collect(self) -> tuple[int, int]:
@@ -366,7 +355,7 @@ class Store:
         if size != asset.size:
             return f"Its file had {size} bytes instead of {asset.size}."
         if not row.verified:
-            if await asyncio.to_thread(_hash, self._disk, path) != asset.digest:
+            if await asyncio.to_thread(digest_of, self._disk, path) != asset.digest:
                 return "Its file did not hash to its name."
             await self._database.run(lambda connection: assets.verify(connection, asset.digest))
         return None
@@ -464,18 +453,6 @@ class _PinnedFile(io.RawIOBase):
             self._reader.close()
             self._store.unpin(self._digest)
         super().close()
-
-
-def _hash(disk: Disk, path: str) -> str:
-    """The digest of a file, or "" when it cannot be read. Blocks."""
-    hasher = hashlib.sha256()
-    try:
-        with disk.open_read(path) as reader:
-            while block := reader.read(_BLOCK_BYTES):
-                hasher.update(block)
-    except (DiskMissing, DiskError, OSError):
-        return ""
-    return f"sha256:{hasher.hexdigest()}"
 
 
 def _too_large(size: int, limit: int) -> str:

@@ -7,10 +7,10 @@ a document must be signed like any other, and a file is only kept when some docu
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from typing import BinaryIO, Final
 
+from edge_agent.cache.hashing import digest_of
 from edge_agent.cache.steward import Steward
 from edge_agent.cache.store import Store
 from edge_agent.command import documents
@@ -67,7 +67,7 @@ class Stick:
 
     async def _file(self, name: str, size: int) -> Found:
         try:
-            digest = await asyncio.to_thread(self._digest, name)
+            digest = Digest(await asyncio.to_thread(digest_of, self._disk, f"{DIRECTORY}/{name}"))
             if digest not in self._steward.wanted():
                 return Found(name=name, done="refused", why="No signed document wants this file.")
             if await self._store.held([digest]):
@@ -89,13 +89,6 @@ class Stick:
             if reader is not None:
                 reader.close()
             await incoming.abandon()
-
-    def _digest(self, name: str) -> Digest:
-        hasher = hashlib.sha256()
-        with self._disk.open_read(f"{DIRECTORY}/{name}") as reader:
-            while block := reader.read(_BLOCK_BYTES):
-                hasher.update(block)
-        return Digest(f"sha256:{hasher.hexdigest()}")
 
 
 def _kind(blob: bytes) -> Doc:

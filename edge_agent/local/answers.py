@@ -38,6 +38,7 @@ from edge_agent.local.requests import (
 from edge_agent.model import Digest, ReasonCode
 from edge_agent.report import asrun, blackbox
 from edge_agent.report.asrun import rfc3339
+from edge_agent.report.blackbox import BlackBox
 from edge_agent.report.status import Turn
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Clock, Database
@@ -70,6 +71,7 @@ class Answers:
         store: Store,
         steward: Steward,
         stick: Stick,
+        box: BlackBox,
         node: str,
     ) -> None:
         self._clock = clock
@@ -79,6 +81,7 @@ class Answers:
         self._store = store
         self._steward = steward
         self._stick = stick
+        self._box = box
         self._node = node
 
     async def look_up(self, asked: LookUp) -> LookedUp:
@@ -104,6 +107,7 @@ class Answers:
             case EntriesRequest():
                 return await self._entries(asked)
             case EventsRequest():
+                await self._box.write_out()
                 rows = await self._database.run(
                     lambda connection: blackbox.read(connection, after=asked.after, limit=asked.limit)
                 )

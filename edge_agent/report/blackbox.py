@@ -91,11 +91,11 @@ class BlackBox(logging.Handler):
         try:
             while True:
                 await self._rest()
-                await self._write()
+                await self.write_out()
         finally:
             for each in loggers:
                 each.removeHandler(self)
-            await self._write()
+            await self.write_out()
 
     async def _rest(self) -> None:
         """A quarter of an hour; a minute after a warning; after an error only what else comes at once."""
@@ -108,7 +108,8 @@ class BlackBox(logging.Handler):
         except TimeoutError:
             return
 
-    async def _write(self) -> None:
+    async def write_out(self) -> None:
+        """Write what waits; a database that fails is tried again."""
         events, self._worst = list(self._waiting), logging.INFO
         if not events:
             return

@@ -14,10 +14,11 @@ from typing import Final
 
 from edge_agent.errors import Fault
 from edge_agent.model import LOCAL_TIME
-from edge_agent.schedule.plan import DAY_MIN, FAULTS_MAX, FOREVER, Plan, Rule
+from edge_agent.schedule.plan import DAY_MIN, FAULTS_MAX, Plan, Rule
 
 _AHEAD_DAYS: Final = 800
 """A rule that does not sound within so many days of now counts as silent."""
+_SOON: Final = timedelta(days=1)
 _PAIRS_MAX: Final = 20_000
 _COMMON_DAYS: Final = 62
 _SHORTEST_S: Final = 30.0
@@ -56,24 +57,25 @@ def between(plan: Plan, after: datetime, until: datetime) -> list[Occurrence]:
 
 
 def upcoming(plan: Plan, after: datetime, count: int) -> list[Occurrence]:
-    """The next turns after an instant, at most `count`; far fewer days are looked at than there are."""
+    """The next turns after an instant, at most `count`: from today and tomorrow, else rule by rule."""
+    soon = between(plan, after, after + _SOON)
+    if len(soon) >= count:
+        return soon[:count]
     begin = after.astimezone(LOCAL_TIME)
-    heap: list[tuple[datetime, int, int]] = []
+    heap: list[tuple[datetime, int, str, int]] = []
     turns: dict[int, Iterator[datetime]] = {}
     for place, rule in enumerate(plan.rules):
-        if count == 1 and heap and _earliest(rule, begin) > heap[0][0]:
-            continue
         turns[place] = _turns(rule, plan.holidays, begin)
         at = next(turns[place], None)
         if at is not None:
-            heapq.heappush(heap, (at, -rule.precedence, place))
+            heapq.heappush(heap, (at, -rule.precedence, rule.id, place))
     found: list[Occurrence] = []
     while heap and len(found) < count:
-        at, precedence, place = heapq.heappop(heap)
+        at, precedence, name, place = heapq.heappop(heap)
         found.append(Occurrence(rule=plan.rules[place], at=at))
         following = next(turns[place], None)
         if following is not None:
-            heapq.heappush(heap, (following, precedence, place))
+            heapq.heappush(heap, (following, precedence, name, place))
     return found
 
 
@@ -111,11 +113,6 @@ def _order(one: Occurrence) -> tuple[datetime, int, str]:
 
 def _midnight(day: int) -> datetime:
     return datetime.fromordinal(day).replace(tzinfo=LOCAL_TIME)
-
-
-def _earliest(rule: Rule, begin: datetime) -> datetime:
-    """No turn of the rule comes before this."""
-    return max(begin, _midnight(min(rule.first, FOREVER - 1)))
 
 
 def _turns(rule: Rule, holidays: frozenset[int], begin: datetime) -> Iterator[datetime]:

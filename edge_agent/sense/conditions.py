@@ -71,6 +71,7 @@ class Conditions:
             await self._tell("emergency_muted", _muted_for_emergencies(self._guard))
         if self._steward is not None:
             await self._tell("cache_short", _cache_short(self._steward))
+            await self._tell("media_missing", _media_missing(self._steward))
         if self._meter is not None:
             await self._tell("data_spent", _data_spent(self._meter))
         if self._presenter is not None:
@@ -118,6 +119,16 @@ def _cache_short(steward: Steward) -> str | None:
     return (
         f"The documents want files of {steward.surplus_mib} MiB more than the cache may hold; raise "
         "cache.quota_mib, or list fewer."
+    )
+
+
+def _media_missing(steward: Steward) -> str | None:
+    lacking = steward.lacking
+    if not lacking:
+        return None
+    return (
+        f"{len(lacking)} file(s) for today's turns, or for emergencies, are not here yet, the first {lacking[0][:23]}. See the "
+        "network, the server, and the addresses in the documents."
     )
 
 
