@@ -185,6 +185,7 @@ async def _outlets(ground: _Ground) -> _Outlets:
     sessions = Sessions(
         settings=settings.live, clock=clock, wall=wall, datagrams=hardware.datagrams, webcasts=hardware.webcasts,
         readiness=readiness, alerts=alerts, rng=ground.rng,
+        received=lambda count: ground.meter.add("live", received=count),
     )  # fmt: skip
     guard = Guard(settings=settings.governor, clock=clock, trust=trust, database=database)
     await guard.open()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,13 +60,16 @@ class PullStage:
         rng: random.Random,
         silent_s: float,
         delay_ms: int | None = None,
+        received: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`received` is told how many bytes came."""
         self.name = name
         self._origin = origin
         self._webcasts = webcasts
         self._leveller = leveller
         self._clock = clock
         self._rng = rng
+        self._received = received
         self._silent_frames = round(silent_s * RATE_HZ)
         self._delay = (DELAY_MS if delay_ms is None else delay_ms) * RATE_HZ // 1_000
         self._line = Line()
@@ -244,9 +248,12 @@ class PullStage:
         self._said = None
         self._mute = 0
         self.fault = None
+        counted = 0
         try:
             while True:
                 self._take_in(await webcast.read())
+                self._received(webcast.received() - counted)
+                counted = webcast.received()
                 if self._mute >= self._silent_frames:
                     log.info("A stream is connected but silent; it is connected again. stage=%s", self.name)
                     self._line.clear()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge_agent.model import NS
@@ -47,8 +48,11 @@ class RtpStage:
         only_host: str | None,
         relay: Address | None,
         ssrc: int,
+        received: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """`wall` is given in a group; `only_host` and `relay` are addresses; `ssrc` is our own."""
+        """`wall` is given in a group; `only_host` and `relay` are addresses; `ssrc` is our own. `received` is told how
+        many bytes came."""
+        self._received = received
         self._socket = socket
         self.reception = reception
         self._leveller = leveller
@@ -128,6 +132,8 @@ class RtpStage:
         except DatagramError as error:
             log.warning("Live packets cannot be taken. error=%s", error)
             return
+        if came:
+            self._received(sum(len(datagram.payload) for datagram in came))
         for datagram in came:
             self._take(datagram)
 

@@ -54,7 +54,9 @@ class Sessions:
         readiness: Readiness,
         alerts: Alerts,
         rng: random.Random,
+        received: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`received` is told how many bytes of live sound came."""
         self._settings = settings
         self._clock = clock
         self._wall = wall
@@ -63,6 +65,7 @@ class Sessions:
         self._readiness = readiness
         self._alerts = alerts
         self._rng = rng
+        self._received = received
         self._open: dict[OrderId, _Open] = {}
         self._wake = asyncio.Event()
 
@@ -159,6 +162,7 @@ class Sessions:
             rng=self._rng,
             silent_s=self._settings.silent_s,
             delay_ms=delay_ms,
+            received=self._received,
         )
         return stage
 
@@ -182,6 +186,7 @@ class Sessions:
             only_host=None if source is None else source[0],
             relay=relay,
             ssrc=self._rng.getrandbits(32),
+            received=self._received,
         )
         return stage
 

@@ -80,6 +80,7 @@ class HttpWebcast:
         self._came = asyncio.Event()
         self._opened = loop.create_future()
         self._leave = threading.Event()
+        self._received = 0
         self._line: Line | None = None
         """The https connection that the thread waits on."""
         threading.Thread(target=self._run, name="webcast", daemon=True).start()
@@ -91,6 +92,10 @@ class HttpWebcast:
                 await self._opened
         except TimeoutError:
             raise WebcastTimeout(f"Nothing was decoded within {OPEN_S:g} s.") from None
+
+    def received(self) -> int:
+        """The packets' payload; without the container's and the transport's overhead, some percent."""
+        return self._received
 
     async def read(self) -> Frames:
         while True:
@@ -192,6 +197,7 @@ class HttpWebcast:
                 raise WebcastBroken("It has no sound track.")
             stream, mono, bad = container.streams.audio[0], Mono(_PIECE_FRAMES), 0
             for packet in container.demux(stream):
+                self._received += packet.size
                 try:
                     frames = packet.decode()
                 except (av.error.FFmpegError, ValueError) as error:

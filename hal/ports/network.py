@@ -190,6 +190,9 @@ class Webcast(Protocol):
         """The next decoded frames, mono at 48 kHz, 1 to 24,000 of them; waits. Raises WebcastTimeout when nothing
         was decoded for 3 s, WebcastBroken when it ended or was cut."""
 
+    def received(self) -> int:
+        """Bytes of coded sound that have come so far, best effort. Never blocks."""
+
     async def close(self) -> None:
         """Idempotent, never raises; returns at once even when the network hangs."""
 

@@ -22,7 +22,7 @@ class VirtualClock:
         self._base_wall = self._birth = wall
         self.battery: float | None = None
         """How far its battery clock is off, s; None: it has none."""
-        self._base_ns = counter.ns
+        self._base_ns = self._birth_ns = counter.ns
         self._drift = drift_ppm / 1e6
         self._synced = True
         self._boot = 1
@@ -50,7 +50,7 @@ class VirtualClock:
         """None, unless `battery` is set to what a battery clock is off by, s."""
         if self.battery is None:
             return None
-        true = self._birth + timedelta(microseconds=self._counter.ns / 1000)
+        true = self._birth + timedelta(microseconds=(self._counter.ns - self._birth_ns) / 1000)
         return true + timedelta(seconds=self.battery)
 
     def boot_id(self) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _RATE_HZ = 48_000
 _BLOCK = _RATE_HZ // 10
+_BYTES = 1_600
+"""A tenth of a second at 128 kb/s."""
 _PATIENCE_S = 3.0
 
 
@@ -101,6 +103,7 @@ class VirtualWebcast:
         now = round(asyncio.get_running_loop().time() * 10)
         self._next = now - round(station.burst_s * 10)
         self._closed = False
+        self._received = 0
         station.listeners += 1
 
     async def read(self) -> Frames:
@@ -118,7 +121,11 @@ class VirtualWebcast:
             await asyncio.sleep(step_s)
             waited_s += step_s
         self._next += 1
+        self._received += _BYTES
         return self._station.block((self._next - 1) * _BLOCK)
+
+    def received(self) -> int:
+        return self._received
 
     async def close(self) -> None:
         if not self._closed:
