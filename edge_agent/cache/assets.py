@@ -80,6 +80,12 @@ def all_rows(connection: sqlite3.Connection) -> list[Row]:
     return [_row(row) for row in connection.execute(f"{_SELECT} ORDER BY used")]
 
 
+def held(connection: sqlite3.Connection) -> frozenset[Digest]:
+    """Every asset that is here, as far as the table knows."""
+    rows = connection.execute("SELECT digest FROM asset WHERE quarantined IS NULL")
+    return frozenset(Digest(digest) for (digest,) in rows)
+
+
 def held_bytes(connection: sqlite3.Connection) -> int:
     """What all the files take together."""
     return int(connection.execute("SELECT TOTAL(size) FROM asset WHERE quarantined IS NULL").fetchone()[0])

@@ -265,12 +265,7 @@ class Store:
 
     async def held(self, digests: Collection[Digest]) -> frozenset[Digest]:
         """Which of these are here, by the table alone; no use is counted. Raises DatabaseError."""
-
-        def work(connection: sqlite3.Connection) -> frozenset[Digest]:
-            rows = ((digest, assets.find(connection, digest)) for digest in digests)
-            return frozenset(digest for digest, row in rows if row is not None and row.quarantined is None)
-
-        return await self._database.run(work)
+        return (await self._database.run(assets.held)).intersection(digests)
 
     async def verify(self, digest: Digest, *, bytes_per_s: int | None = None) -> str | None:
         """Hash an asset's file once more, no faster than asked; spoilt, it is quarantined. Why, or None.
