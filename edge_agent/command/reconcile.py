@@ -237,27 +237,25 @@ class Reconciler:
     async def _apply(self, document: Document, body: bytes) -> None:
         """Understand, store, take. Raises DocumentRefused; DatabaseError, DiskError."""
         understood = await self._understood(document, body)
-        said = _encoded(document, "applied", understood=understood, in_force=document.signed.version)
+        row = (document.doc.value, document.signed.version, document.digest, document.blob, body)
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT OR REPLACE INTO desired VALUES (?, ?, ?, ?, ?)",
-                (document.doc.value, document.signed.version, document.digest, document.blob, body),
-            )
-            self._shelve(connection, document.doc, said)
+            connection.execute("INSERT OR REPLACE INTO desired VALUES (?, ?, ?, ?, ?)", row)
 
         await self._database.run(work)
         self._held[document.doc] = _Held(document=document, body=body)
         self._in_force.add(document.doc)
-        self._said[document.doc] = said
-        self._telling()
         logger.info(
             "A document is in force. doc=%s version=%d issuer=%s",
             document.doc, document.signed.version, document.signed.issuer,
         )  # fmt: skip
         trial = await self._takers[document.doc].take(understood)
-        if trial is not None:
-            await self._report(document, "pending", DocumentRefused(ReasonCode.BUSY, trial))
+        refusal = None if trial is None else DocumentRefused(ReasonCode.BUSY, trial)
+        said = _encoded(
+            document, "applied" if trial is None else "pending", refusal=refusal, understood=understood,
+            in_force=document.signed.version,
+        )  # fmt: skip
+        await self._put(document.doc, said)
 
     async def _take_again(self, doc: Doc, held: _Held) -> None:
         """A kept document, after a start, or because its keys are believed again."""

@@ -94,7 +94,7 @@ def overlaid(settings: Settings, tables: Mapping[str, Mapping[str, Any]]) -> Set
         if (section, key) in NOT_FROM_AFAR
     ]
     whole = {
-        section: msgspec.to_builtins(getattr(settings, section)) | dict(table)
+        section: _said(getattr(settings, section)) | dict(table)
         for section, table in tables.items()
         if section in SECTIONS
     }
@@ -104,7 +104,7 @@ def overlaid(settings: Settings, tables: Mapping[str, Mapping[str, Any]]) -> Set
         if len(path) > 1 and str(path[0]) in tables:
             faults.append(Fault(f"$.settings{place}", _worded(code, details)))
 
-    made = convert(Settings, {"node": msgspec.to_builtins(settings.node)} | whole, {}, report)
+    made = convert(Settings, {"node": _said(settings.node)} | whole, {}, report)
     changed = {name: made[name] for name in whole if made.get(name) is not BAD and name in made}
     laid = msgspec.structs.replace(settings, **changed)
     if not faults:
@@ -114,6 +114,12 @@ def overlaid(settings: Settings, tables: Mapping[str, Mapping[str, Any]]) -> Set
             ReasonCode.BAD_ARGS, f"The config is wrong at {faults[0].path}: {faults[0].message}", faults
         )
     return laid
+
+
+def _said(section: msgspec.Struct) -> dict[str, Any]:
+    """A section as it would stand in a file: what is not set is left out."""
+    whole: dict[str, Any] = msgspec.to_builtins(section)
+    return {key: value for key, value in whole.items() if value is not None}
 
 
 def _worded(code: str, details: Mapping[str, str]) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from edge_agent.model import LOCAL_TIME, OrderId
+from edge_agent.model import OrderId
 from edge_agent.playout.settings import GovernorSettings
 from hal.sim import faults
 from hal.sim.loop import NS
@@ -33,10 +32,8 @@ class Week:
     assets: list[Asset]
     orders: list[OrderId] = field(default_factory=list)
     published: dict[str, int] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
-    """The newest schedule that was published."""
-    settled_s: float = 0.0
-    """When the newest schedule was published, s of the world."""
+    schedules: list[tuple[int, dict[str, Any], float]] = field(default_factory=list)
+    """Every schedule that was published: version, body, and when, s of the world."""
 
     @property
     def now_s(self) -> float:
@@ -63,9 +60,9 @@ async def documents(week: Week) -> None:
     """A schedule every two days or so; media, a board and settings now and then."""
     rng = week.rng
     while week.now_s < (week.days - 0.3) * DAY_S:
-        week.schedule = {"rules": [_rule(rng, number, week.assets) for number in range(rng.randint(1, 6))]}
-        week.settled_s = week.now_s
-        week.published["schedule"] = week.village.desire("schedule", week.schedule)
+        body: dict[str, Any] = {"rules": [_rule(rng, n, week.assets) for n in range(rng.randint(1, 6))]}
+        version = week.published["schedule"] = week.village.desire("schedule", body)
+        week.schedules.append((version, body, week.now_s))
         if rng.random() < 0.4:
             wanted = rng.sample(week.assets, rng.randint(0, len(week.assets)))
             listed = [
@@ -74,8 +71,8 @@ async def documents(week: Week) -> None:
             ]
             week.published["media"] = week.village.desire("media", {"assets": listed})
         if rng.random() < 0.3:
-            body = {"notices": [{"id": "tin", "text": rng.choice(TEXTS)}] * rng.randint(0, 1)}
-            week.published["board"] = week.village.desire("board", body)
+            board = {"notices": [{"id": "tin", "text": rng.choice(TEXTS)}] * rng.randint(0, 1)}
+            week.published["board"] = week.village.desire("board", board)
         await asyncio.sleep(rng.uniform(0.5, 3) * DAY_S)
 
 
@@ -155,8 +152,3 @@ def mend(week: Week) -> None:
     world.sign.dark = world.sign.silent = False
     world.pull_serial(out=False)
     world.clock.sync(world.outside.utc_now())
-
-
-def local_now(week: Week) -> Any:
-    """The true time, in Vietnam."""
-    return (week.village.world.outside.utc_now() + timedelta()).astimezone(LOCAL_TIME)

@@ -110,33 +110,37 @@ def judged(week: Week) -> list[str]:
         for key in sorted(str(key) for key in entries - {str(key) for key, _ in rows})
     ]
     known = {str(key) for key, _ in rows}
+    stored = {entry["number"] for entry in village.stored()}
+    told = {entry["number"] for entry in village.reports()}
+    found += [f"Entry {number} never reached the server." for number in sorted(stored - told)]
     found += [f"Turn {key} was neither played nor missed." for key in _expected(week) if key not in known]
     return found
 
 
 def _expected(week: Week) -> list[str]:
-    """The turns of the newest schedule whose time and grace are over, from an hour after it was published on: by then
-    a node that was reachable had it. Only if the node has it in force at the end."""
+    """The turns that each schedule had while it surely was in force: from when the server was told so (and half an hour
+    more, for a clock in doubt) until the next one was published; those whose time and grace are over."""
     village = week.village
-    said = village.up("reported/schedule")
-    if not said or said[-1]["in_force"] != week.published.get("schedule"):
-        return []
-    applied = next(
-        received.at_ns
-        for received in village.world.broker.received_on(f"{ROOT}/{NODE}/up/reported/schedule")
-        if json.loads(received.message.payload)["in_force"] == week.published["schedule"]
-    )
     signed = Signed(
         issuer=Issuer("x"), highest=Precedence.ROUTINE, version=1, issued_at=datetime(2026, 1, 1, tzinfo=UTC)
     )
-    whole = plan.read(json.dumps(week.schedule).encode(), signed)
-    end = village.world.outside.utc_now()
-    begin = end - timedelta(seconds=village.world.counter.ns / 1e9 - applied / 1e9)
-    return [
-        one.key
-        for one in occurrences.between(whole, begin + timedelta(hours=2), end)
-        if (end - one.at).total_seconds() > one.rule.grace_s + RECOVERY_S
-    ]
+    told: dict[int, float] = {}
+    for received in village.world.broker.received_on(f"{ROOT}/{NODE}/up/reported/schedule"):
+        told.setdefault(json.loads(received.message.payload)["in_force"], received.at_ns / 1e9)
+    now, now_s = village.world.outside.utc_now(), week.now_s
+    found: list[str] = []
+    for place, (version, body, _) in enumerate(week.schedules):
+        if version not in told:
+            continue
+        ends_s = week.schedules[place + 1][2] if place + 1 < len(week.schedules) else now_s
+        whole = plan.read(json.dumps(body).encode(), signed)
+        begin, end = (now - timedelta(seconds=now_s - at_s) for at_s in (told[version] + 1_800, ends_s))
+        found += [
+            one.key
+            for one in occurrences.between(whole, begin, end)
+            if (end - one.at).total_seconds() > one.rule.grace_s + RECOVERY_S
+        ]
+    return found
 
 
 def _turns(village: Village) -> list[dict[str, object]]:
