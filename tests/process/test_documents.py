@@ -97,9 +97,7 @@ def test_settings_that_lead_nowhere_take_themselves_back(outside: Outside) -> No
     node.end(signal.SIGKILL)
     node.start()
     server.online(after=before)
-    said = [one.said for one in server.received if one.topic.endswith("/up/reported/config")]
     node.wait(lambda: any(
         one.topic.endswith("/up/reported/config") and one.said["code"] == "timeout" for one in server.received
     ))  # fmt: skip
-    assert said[0]["version"] is not None
     assert (node.state_dir / "config.failed.json").exists()
