@@ -131,10 +131,12 @@ class Scheduler:
         self._seen: datetime | None = None
         """In memory: up to when turns were looked at in this run."""
         self._began_ns = clock.monotonic_ns()
-        self._believed_ns: int | None = None
-        """Since when the time is believed without a break."""
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._over: set[str] = set()
+        """Turns that have a row, of those that could still begin by their time."""
         self._following: tuple[Turn, ...] | None = None
+        self._reckoned: datetime | None = None
+        """When `_following` was."""
         self._wake = asyncio.Event()
         self._tidied: datetime | None = None
         self._provided: datetime | None = None
@@ -175,13 +177,18 @@ class Scheduler:
         sight = self._trust.look()
         if sight.quality is Quality.UNKNOWN:
             return ()
-        stale = self._following is not None and any(
-            datetime.fromisoformat(turn.at) <= sight.now for turn in self._following
-        )
-        if self._following is None or stale or len(self._following) < count:
+        if self._following is None or self._stale(sight.now) or len(self._following) < count:
             found = upcoming(self._plan, sight.now, max(count, 3))
             self._following = tuple(_told(one) for one in found)
+            self._reckoned = sight.now
         return self._following[:count]
+
+    def _stale(self, now: datetime) -> bool:
+        """Whether one of them has come, or the clock was set back behind them, or a day has passed."""
+        reckoned, turns = self._reckoned, self._following or ()
+        if reckoned is None or not timedelta() <= now - reckoned < _TIDY_EVERY:
+            return True
+        return any(datetime.fromisoformat(turn.at) <= now for turn in turns)
 
     def ahead(self, span: timedelta, limit: int) -> tuple[Turn, ...]:
         """The turns of the next `span`, at most so many; () while the date is unknown."""
@@ -223,14 +230,12 @@ class Scheduler:
         """Begin what is due; returns how long nothing will be. Raises DatabaseError, DiskError."""
         sight, now_ns = self._trust.look(), self._clock.monotonic_ns()
         if not self._believes(sight):
-            self._believed_ns = None
             return SLICE_S
-        if self._believed_ns is None:
-            self._believed_ns = now_ns
         if self._plan.rules:
             due = self._due(sight.now)
             if due.missed or due.dropped:
                 await self._miss(due, sight, now_ns)
+            self._over.intersection_update({one.key for one in due.begin})
             for occurrence in due.begin:
                 self._begin(occurrence, sight.now)
         self._seen = sight.now
@@ -271,7 +276,7 @@ class Scheduler:
     # ------------------------------------------------------------ one turn
 
     def _begin(self, occurrence: Occurrence, now: datetime) -> None:
-        if occurrence.key not in self._running:
+        if occurrence.key not in self._running and occurrence.key not in self._over:
             late_s = (now - occurrence.at).total_seconds()
             self._running[occurrence.key] = asyncio.create_task(
                 self._turn(occurrence, late_s), name=f"turn of {occurrence.key}"
@@ -282,6 +287,7 @@ class Scheduler:
         key = OrderId(occurrence.key)
         try:
             if await self._database.run(lambda connection: fired.known(connection, [key])):
+                self._over.add(key)
                 return
             logger.info("A turn is due. key=%s late_s=%.0f", key, max(0.0, late_s))
             finished = await self._performed(occurrence, late_s)
