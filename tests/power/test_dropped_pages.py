@@ -1,0 +1,119 @@
+"""A real process's system calls, cut at any of them: what was not synced is dropped by a coin, and nothing told is lost.
+
+This stands in for a file system that drops unsynced pages. strace sees what SQLite and the disk's driver truly ask of
+the kernel, and `tests.power.syscalls` says what a disk may make of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hal.errors import DatabaseError
+from tests.power.busy_node import Told, all_of_it_is_there
+from tests.power.syscalls import STRACE, Call, Medium, record
+
+pytestmark = [
+    pytest.mark.realtime,
+    pytest.mark.skipif(STRACE is None, reason="needs strace (make apt-test)"),
+]
+
+STATES = 60
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Call]]:
+    """One life of `busy_node.two_releases`, and the directory it had."""
+    directory = tmp_path_factory.mktemp("traced")
+    root = directory / "state"
+    root.mkdir()
+    calls = record([sys.executable, "-m", "tests.power.busy_node", str(root)], directory / "strace")
+    return root, calls
+
+
+def cut(traced: tuple[Path, list[Call]], where: int, *, syncs: bool = True) -> Medium:
+    """What the calls before this one left."""
+    root, calls = traced
+    medium = Medium(root, syncs=syncs)
+    for call in calls[:where]:
+        medium.apply(call)
+    return medium
+
+
+def sampled(traced: tuple[Path, list[Call]]) -> Iterator[tuple[int, int]]:
+    """(call, seed): half anywhere, half just when something was told, which is when the most is promised."""
+    rng = random.Random(11)
+    root, calls = traced
+    first = next(
+        index for index, call in enumerate(calls) if any(str(root).encode() in text for text in call.texts)
+    )
+    told = [index + 1 for index, call in enumerate(calls) if call.name == "write" and call.numbers[0] == 1]
+    for number in range(STATES):
+        where = rng.choice(told) if number % 2 else rng.randrange(first, len(calls) + 1)
+        yield where, rng.randrange(1 << 30)
+
+
+def test_the_trace_has_what_matters(traced: tuple[Path, list[Call]]) -> None:
+    names = [call.name for call in traced[1]]
+    for name in ("fsync", "fdatasync", "pwrite64", "rename", "unlink", "ftruncate"):
+        assert name in names
+
+
+def test_when_nothing_is_cut_the_imitation_is_the_directory(
+    traced: tuple[Path, list[Call]], tmp_path: Path
+) -> None:
+    medium = cut(traced, len(traced[1]))
+    for file in {id(file): file for file in medium._now.values() if file is not None}.values():
+        file.sync()
+    medium._durable = medium._now
+    medium._namings.clear()
+    medium.materialise(tmp_path, random.Random(0))
+    assert contents(tmp_path) == contents(traced[0])
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_nothing_that_was_told_is_lost_whatever_was_not_synced(
+    traced: tuple[Path, list[Call]], tmp_path: Path
+) -> None:
+    facts = 0
+    for where, seed in sampled(traced):
+        medium = cut(traced, where)
+        told = Told()
+        told.hear(medium.told)
+        root = tmp_path / f"{where}-{seed}"
+        root.mkdir()
+        medium.materialise(root, random.Random(seed))
+        try:
+            asyncio.run(all_of_it_is_there(root, told))
+        except BaseException as error:
+            error.add_note(f"cut before call {where}, seed {seed}: {traced[1][where - 1]!r:.200}")
+            raise
+        facts += sum(map(len, told.facts.values()))
+    assert facts > 500
+
+
+def test_a_disk_that_does_not_heed_syncs_is_found_out(
+    traced: tuple[Path, list[Call]], tmp_path: Path
+) -> None:
+    """So that the test above is known to see what it looks for."""
+    lost = 0
+    for where, seed in list(sampled(traced))[1:20:2]:
+        medium = cut(traced, where, syncs=False)
+        told = Told()
+        told.hear(medium.told)
+        root = tmp_path / f"{where}-{seed}"
+        root.mkdir()
+        medium.materialise(root, random.Random(seed))
+        try:
+            asyncio.run(all_of_it_is_there(root, told))
+        except (AssertionError, KeyError, DatabaseError):
+            lost += 1
+    assert lost > 5
