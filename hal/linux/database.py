@@ -112,7 +112,7 @@ class SqliteDatabase:
 
     def _open(self, schemas: tuple[str, ...]) -> None:
         try:
-            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_directory(self._path.parent)
             self._lock()
             self._create()
         except OSError as error:
@@ -232,6 +232,15 @@ def _named(error: sqlite3.Error) -> DatabaseError | DiskFull:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         return DiskFull("No space is left for the database; the transaction was rolled back.")
     return DatabaseError(f"SQLite refused with {name}: {error}; the transaction was rolled back.")
+
+
+def _make_directory(directory: Path) -> None:
+    """With its parents, and their names durable, too, as far as we may look into them."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for made in reversed(missing):
+        with contextlib.suppress(PermissionError):
+            _sync_directory(made.parent)
 
 
 def _sync_directory(directory: Path) -> None:

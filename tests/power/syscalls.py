@@ -150,6 +150,10 @@ class Medium:
                 )
                 assert not touched, f"{call.name} is not imitated"
 
+    def names(self) -> frozenset[str]:
+        """What a reader sees now."""
+        return frozenset(self._now)
+
     def materialise(self, target: Path, rng: random.Random) -> None:
         """Lay out below `target` what a cut just now may leave."""
         names = dict(self._durable)

@@ -117,3 +117,68 @@ def test_a_disk_that_does_not_heed_syncs_is_found_out(
         except (AssertionError, KeyError, DatabaseError):
             lost += 1
     assert lost > 5
+
+
+AFTER_A_KILL = """
+import asyncio, os, sys
+from pathlib import Path
+from hal.linux.disk import DirectoryDisk
+
+async def main(root):
+    for directory in ("media", "media/ab"):  # an earlier life was killed before it synced these names
+        os.mkdir(root / directory)
+    disk = DirectoryDisk(root)
+    for name in ("one", "two"):
+        staged = await disk.stage()
+        await staged.write(name.encode())
+        await staged.commit(f"media/ab/{name}")
+        os.write(1, f"{name}\\n".encode())
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+FIRST_START = """
+import asyncio, os, sys
+from pathlib import Path
+from edge_agent import kept
+from hal.linux.database import open_database
+
+async def main(root):
+    database = await open_database(root / "var" / "state" / "node.sqlite3", [kept.SCHEMA])
+    await database.run(lambda connection: kept.put(connection, "volume", "60"))
+    os.write(1, b"kept\\n")
+    await database.run(lambda connection: kept.put(connection, "volume", "70"))
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def crashes(program: str, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """(what was told, what is left) of a small program, cut four times after each of its calls."""
+    root = tmp_path / "root"
+    root.mkdir()
+    calls = record([sys.executable, "-c", program, str(root)], tmp_path / "strace")
+    medium = Medium(root)
+    for where, call in enumerate(calls):
+        medium.apply(call)
+        for seed in range(4) if medium.names() else ():
+            left = tmp_path / f"{where}-{seed}"
+            left.mkdir()
+            medium.materialise(left, random.Random(seed))
+            yield medium.told, left
+
+
+def test_a_directory_that_a_killed_process_made_is_synced_by_the_next(tmp_path: Path) -> None:
+    for told, left in crashes(AFTER_A_KILL, tmp_path):
+        for name in told.split():
+            assert left.joinpath("media", "ab", name).read_bytes() == name.encode()
+
+
+def test_the_state_directory_itself_outlives_a_cut_on_its_first_day(tmp_path: Path) -> None:
+    seen = 0
+    for told, left in crashes(FIRST_START, tmp_path):
+        if not told:
+            continue
+        seen += 1
+        assert left.joinpath("var", "state", "node.sqlite3").exists()
+    assert seen > 4
