@@ -1,5 +1,5 @@
 """A node that does nothing but store: orders, answers, as-run entries, facts and assets. It tells what is stored,
-one line each, so that whoever kills it knows what must be there. Run with the state directory and a seed."""
+one line each, so that whoever kills it knows what must be there. Run with the state directory."""
 
 from __future__ import annotations
 
@@ -160,5 +160,21 @@ async def two_releases(root: Path) -> None:
         await be_busy(root, rounds=6, pages_max=24)
 
 
+def nursery(root: Path) -> None:
+    """Everything is imported, so a life costs one fork: for each line on stdin one begins, and its end is told
+    after everything that it told itself."""
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            asyncio.run(be_busy(root, rounds=1_000_000, pages_max=24))
+            os._exit(0)
+        tell(f"alive {child}")
+        os.waitpid(child, 0)
+        tell(f"dead {child}")
+
+
 if __name__ == "__main__":
-    asyncio.run(two_releases(Path(sys.argv[1])))
+    if sys.argv[2:] == ["nursery"]:
+        nursery(Path(sys.argv[1]))
+    else:
+        asyncio.run(two_releases(Path(sys.argv[1])))
