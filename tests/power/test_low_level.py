@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ from edge_agent.cache.assets import path_of
 from edge_agent.config import parse, with_state_dir
 from edge_agent.doors import DATABASE
 from hal.errors import DatabaseError, DiskError
-from hal.linux.database import open_database
+from hal.linux.database import SqliteDatabase, open_database
 from hal.sim.disk import Operation
 from tests.flows.conftest import Programme
 from tests.flows.scene import Village
@@ -107,7 +108,7 @@ def reopened(path: Path) -> tuple[str | None, int]:
         try:
             await database.run(the_books_are_sound)
             count = await database.run(lambda c: int(c.execute("SELECT count(*) FROM ledger").fetchone()[0]))
-            await database.run(lambda connection: an_order(connection, 1000))
+            await database.run(lambda connection: an_order(connection, 1000 + count))
             return database.set_aside(), count
         finally:
             await database.close()
@@ -141,7 +142,7 @@ def test_a_malformed_database_is_set_aside_and_a_new_one_made_wherever_it_is_mal
         path.write_bytes(spoilt)
         aside, orders = reopened(path)
         assert (aside, orders) == (f"{path}.corrupt-1", 0), what
-        assert Path(aside).read_bytes() == spoilt, what
+        assert path.with_name(f"{DATABASE}.corrupt-1").read_bytes() == spoilt, what
         assert reopened(path)[0] is None, what
 
 
@@ -164,38 +165,30 @@ def test_a_log_that_is_torn_anywhere_gives_the_whole_transactions_before_it(tmp_
 
 
 @pytest.mark.realtime
-@pytest.mark.parametrize("renames", range(3))
+@pytest.mark.parametrize("step", ["rename", "_create", "_prepare"])
 def test_setting_aside_can_be_cut_anywhere_and_the_next_start_still_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     path = tmp_path / DATABASE
-    files = some_orders(path, closes=False)
-    for name, payload in files.items():
-        tmp_path.joinpath(name).write_bytes(payload)
+    some_orders(path)
     path.write_bytes(os.urandom(8192))
-    done = 0
-    rename = Path.rename
+    owner, calls_well = (Path, 0) if step == "rename" else (SqliteDatabase, 1)
+    original, calls = getattr(owner, step), 0
 
-    def cut(source: Path, target: Path) -> Path:
-        nonlocal done
-        if done == renames:
+    def failing(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls > calls_well:
             raise OSError(5, "Input/output error")
-        done += 1
-        return rename(source, target)
+        return original(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", cut)
-        if renames == 2:
-            patched.setattr("hal.linux.database.SqliteDatabase._create", _fails)
-        with pytest.raises(DatabaseError):
+        patched.setattr(owner, step, failing)
+        with pytest.raises(DatabaseError, match="set aside"):
             asyncio.run(open_and_close(path))
-    aside, orders = reopened(path)
-    assert (aside, orders) == (f"{path}.corrupt-1", 0)
+    assert calls == calls_well + 1
+    assert reopened(path) == (f"{path}.corrupt-1", 0)
     assert reopened(path)[0] is None
-
-
-def _fails(_: object) -> None:
-    raise OSError(5, "Input/output error")
 
 
 async def open_and_close(path: Path) -> None:
@@ -291,10 +284,6 @@ async def measure(books: Books) -> None:
     await books.store.note_loudness(digest_of(OLD), -1.0, -17.0, 3.0)
 
 
-async def check(books: Books) -> None:
-    assert await books.store.verify(digest_of(OLD)) in {None, "Its file cannot be read: "}
-
-
 async def reopen(books: Books) -> None:
     await books.store.open()
 
@@ -323,21 +312,27 @@ def a_cellar() -> Books:
     return books
 
 
+def strike_disk(kind: Kind, operation: Operation, books: Books) -> None:
+    books.disk.fail(kind, operation=operation)
+
+
+def strike_database(kind: Kind, times: int, books: Books) -> None:
+    books.database.fail(kind, times=times)
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_one_failure_at_any_operation_of_the_cellar_spoils_nothing(room: str) -> None:
     """It fails, it is told, and it works the next time: without a restart."""
-    strikes: list[tuple[str, Callable[[Books], None]]] = [
-        (
-            f"{kind} {operation}",
-            lambda books, kind=kind, operation=operation: books.disk.fail(kind, operation=operation),
-        )  # type: ignore[misc]
-        for kind in ("full", "io")
+    kinds: tuple[Kind, ...] = ("full", "io")
+    strikes = [
+        (f"{kind} {operation}", partial(strike_disk, kind, operation))
+        for kind in kinds
         for operation in OPERATIONS
     ]
     strikes += [
-        ("database full", lambda books: books.database.fail("full")),
-        ("database io", lambda books: books.database.fail("io")),
-        ("database io twice", lambda books: books.database.fail("io", times=2)),
+        ("database full", partial(strike_database, "full", 1)),
+        ("database io", partial(strike_database, "io", 1)),
+        ("database io twice", partial(strike_database, "io", 2)),
     ]
     failures = 0
     for name, strike in strikes:
@@ -382,18 +377,17 @@ def test_one_failure_at_any_transaction_of_the_journal_leaves_it_as_it_was() -> 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_node_goes_on_whatever_the_disk_refuses_once(operation: Operation, short: Programme) -> None:
     village = Village(5)
-    first, second = short.on(village), village.put("khac.wav", short.blob + bytes(2))
+    asset = short.on(village)
 
     async def story() -> None:
         village.world.disk.fail("io", operation=operation)
-        (ended,) = await village.ends(village.play(first))
+        (ended,) = await village.ends(village.play(asset))
         assert ended in {"successful", "failed"}
         village.world.disk.mend()
-        assert await village.ends(village.play(first)) == ["successful"]
+        assert await village.ends(village.play(asset)) == ["successful"]
         await village.quiet()
         assert not village.world.ended
 
-    del second
     village.tell(story)
 
 
