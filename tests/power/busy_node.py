@@ -117,6 +117,19 @@ class Told:
         return self.facts.get(kind, set())
 
 
+def no_answer_is_missing(connection: sqlite3.Connection) -> None:
+    """Each step of each order laid down its messages, once; those that left have numbers without a gap, and
+    nothing but an acknowledgement took any away."""
+    steps = connection.execute(
+        "SELECT sum(CASE state WHEN 'accepted' THEN 1 WHEN 'executing' THEN 2 ELSE 4 END) FROM ledger"
+    ).fetchone()[0]
+    last = int(kept.get(connection, "outbox_last_n") or 0)
+    numbers = [n for (n,) in connection.execute("SELECT n FROM outbox WHERE n IS NOT NULL ORDER BY n")]
+    assert numbers == list(range(last - len(numbers) + 1, last + 1))
+    (lying,) = connection.execute("SELECT count(*) FROM outbox").fetchone()
+    assert lying + last - len(numbers) == (steps or 0)
+
+
 async def all_of_it_is_there(root: Path, told: Told, *, assets: Sequence[int] | None = None) -> None:
     """Open what a kill or a cut left, and hold every told fact against it."""
     database = await open_database(root / NAME, agent.SCHEMAS)
@@ -131,6 +144,7 @@ async def all_of_it_is_there(root: Path, told: Told, *, assets: Sequence[int] | 
         for kind, least in reached.items():
             for number in told.of(kind):
                 assert stages[states[ident(number)]] >= least, f"order {number} {kind}"
+        await database.run(no_answer_is_missing)
         numbered = await database.run(lambda connection: int(kept.get(connection, "outbox_last_n") or 0))
         assert numbered >= max(told.of("numbered"), default=0)
         store = store_at(root, database)

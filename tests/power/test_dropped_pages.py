@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent import agent, kept
 from hal.errors import DatabaseError
+from hal.linux.database import open_database
+from tests.power.books import the_books_are_sound
 from tests.power.busy_node import Told, all_of_it_is_there
 from tests.power.syscalls import STRACE, Call, Medium, record
 
@@ -153,6 +156,26 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+NEW_RELEASE = """
+import asyncio, os, sys
+from pathlib import Path
+from edge_agent import agent, kept
+from hal.linux.database import open_database
+
+async def main(path):
+    database = await open_database(path, agent.SCHEMAS[:3])
+    await database.run(lambda connection: kept.put(connection, "volume", "60"))
+    os.write(1, b"kept\\n")
+    await database.close()
+    database = await open_database(path, agent.SCHEMAS)
+    os.write(1, b"migrated\\n")
+    await database.run(lambda connection: connection.execute("SELECT * FROM ledger").fetchall())
+    await database.close()
+
+asyncio.run(main(Path(sys.argv[1]) / "node.sqlite3"))
+"""
+
+
 def crashes(program: str, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """(what was told, what is left) of a small program, cut four times after each of its calls."""
     root = tmp_path / "root"
@@ -182,3 +205,29 @@ def test_the_state_directory_itself_outlives_a_cut_on_its_first_day(tmp_path: Pa
         seen += 1
         assert left.joinpath("var", "state", "node.sqlite3").exists()
     assert seen > 4
+
+
+def test_a_new_release_that_is_cut_while_it_changes_the_tables_loses_nothing(tmp_path: Path) -> None:
+    """The tables change in one transaction; the tables are all there or none of the new ones."""
+
+    async def judge(left: Path) -> int:
+        """How many tables it had before this start."""
+        database = await open_database(left / "node.sqlite3", ())
+        tables = await database.run(lambda c: len(c.execute("SELECT 1 FROM sqlite_master").fetchall()))
+        await database.close()
+        database = await open_database(left / "node.sqlite3", agent.SCHEMAS)
+        try:
+            assert database.set_aside() is None
+            assert await database.run(lambda connection: kept.get(connection, "volume")) == "60"
+            await database.run(the_books_are_sound)
+        finally:
+            await database.close()
+        return tables
+
+    found = set()
+    for number, (told, left) in enumerate(crashes(NEW_RELEASE, tmp_path)):
+        if told and number % 4 == 1:
+            found.add((told, asyncio.run(judge(left))))
+    before, after = sorted({tables for _, tables in found})
+    assert {tables for told, tables in found if "migrated" in told} == {after}
+    assert ("kept\n", before) in found

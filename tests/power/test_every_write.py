@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -177,14 +178,17 @@ CELLARINGS = {
     "quarantine": Cellaring(
         lambda books: books.store.quarantine(digest_of(OLD), "Spoilt."), (PINNED, YOUNG), (), (OLD,)
     ),
+    "collect": Cellaring(lambda books: books.store.collect(), (PINNED,), (), (OLD, YOUNG)),
+    "verify": Cellaring(lambda books: books.store.verify(digest_of(OLD)), (PINNED, OLD, YOUNG)),
     "open": Cellaring(lambda books: books.store.open(), (PINNED, OLD, YOUNG)),
     "heal": Cellaring(spoil_and_open, (PINNED, YOUNG), (), (OLD,)),
 }
 
 
-def a_full_cellar(seed: int) -> Books:
+@cache
+def filled() -> tuple[bytes, dict[str, bytes]]:
     """Three assets fill the quota; the first is kept for ever though it is the oldest."""
-    books = Books(seed)
+    books = Books()
     books.keep(digest_of(PINNED))
 
     async def main() -> None:
@@ -194,6 +198,18 @@ def a_full_cellar(seed: int) -> Books:
             await books.admit(payload)
 
     books.run(main())
+    image = books.database.image()
+    assert image
+    return image, books.disk.image()
+
+
+def a_full_cellar(seed: int) -> Books:
+    """Open, and full."""
+    image, files = filled()
+    books = Books(seed, image=image)
+    books.disk._platter.files.update(files)
+    books.keep(digest_of(PINNED))
+    books.run(books.store.open())
     return books
 
 
