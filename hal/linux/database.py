@@ -171,9 +171,8 @@ class SqliteDatabase:
                 f"{USER_VERSION}); install that release again, or move the file away."
             )
         if found == 0 and self._aside is None and (asides := self._asides()):
-            self._aside = str(
-                asides[-1][1]
-            )  # it was set aside by a start that was cut before it made a new one
+            # A start before this one set it aside, and was cut before it had made a new one.
+            self._aside = str(asides[-1][1])
         stamp = () if found == USER_VERSION else (f"PRAGMA user_version = {USER_VERSION}",)
         script = "\n;\n".join(("BEGIN IMMEDIATE", *schemas, *stamp, "COMMIT"))
         try:
