@@ -50,6 +50,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     not_before INTEGER NOT NULL DEFAULT 0 -- refused: left alone until then, ns since boot
 );
 CREATE INDEX IF NOT EXISTS outbox_due ON outbox (lane, refusals, entry) WHERE due = 1;
+CREATE INDEX IF NOT EXISTS outbox_refused ON outbox (not_before) WHERE due = 1 AND refusals > 0;
+CREATE INDEX IF NOT EXISTS outbox_retained ON outbox (topic) WHERE retain = 1 AND due = 1;
 """
 
 

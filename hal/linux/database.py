@@ -112,7 +112,7 @@ class SqliteDatabase:
 
     def _open(self, schemas: tuple[str, ...]) -> None:
         try:
-            self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+            _make_directory(self._path.parent)
             self._lock()
             self._create()
         except OSError as error:
@@ -123,11 +123,15 @@ class SqliteDatabase:
             if not _is_corrupt(error):
                 raise _named(error) from error
             self._disconnect()
-            self._move_aside()
-            log.error("The database was corrupt and is set aside. path=%s reason=%s", self._aside, error)  # noqa: TRY400 - the sentence says it all
-            self._create()
             try:
+                self._move_aside()
+                log.error("The database was corrupt and is set aside. path=%s reason=%s", self._aside, error)  # noqa: TRY400 - the sentence says it all
+                self._create()
                 self._prepare(schemas)
+            except OSError as again:
+                raise DatabaseError(
+                    f"The corrupt database {self._path} cannot be set aside: {again}."
+                ) from again
             except sqlite3.Error as again:
                 raise _named(again) from again
 
@@ -166,6 +170,9 @@ class SqliteDatabase:
                 f"The database {self._path} was made by a newer release (layout {found}, this one knows "
                 f"{USER_VERSION}); install that release again, or move the file away."
             )
+        if found == 0 and self._aside is None and (asides := self._asides()):
+            # A start before this one set it aside, and was cut before it had made a new one.
+            self._aside = str(asides[-1][1])
         stamp = () if found == USER_VERSION else (f"PRAGMA user_version = {USER_VERSION}",)
         script = "\n;\n".join(("BEGIN IMMEDIATE", *schemas, *stamp, "COMMIT"))
         try:
@@ -176,11 +183,7 @@ class SqliteDatabase:
 
     def _move_aside(self) -> None:
         """Rename the database with what belongs to it, and keep only the last few."""
-        kept = sorted(
-            (int(number), found)
-            for found in self._path.parent.glob(f"{self._path.name}.corrupt-*")
-            if (number := found.name.rpartition("-")[2]).isdecimal()
-        )
+        kept = self._asides()
         aside = self._path.with_name(f"{self._path.name}.corrupt-{kept[-1][0] + 1 if kept else 1}")
         for suffix in ("-wal", "-shm", "-journal", ""):
             part = self._path.with_name(self._path.name + suffix)
@@ -191,6 +194,14 @@ class SqliteDatabase:
                 old.with_name(old.name + suffix).unlink(missing_ok=True)
         _sync_directory(self._path.parent)
         self._aside = str(aside)
+
+    def _asides(self) -> list[tuple[int, Path]]:
+        """The corrupt databases that were set aside, by number."""
+        return sorted(
+            (int(number), found)
+            for found in self._path.parent.glob(f"{self._path.name}.corrupt-*")
+            if (number := found.name.rpartition("-")[2]).isdecimal()
+        )
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -232,6 +243,15 @@ def _named(error: sqlite3.Error) -> DatabaseError | DiskFull:
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
         return DiskFull("No space is left for the database; the transaction was rolled back.")
     return DatabaseError(f"SQLite refused with {name}: {error}; the transaction was rolled back.")
+
+
+def _make_directory(directory: Path) -> None:
+    """With its parents, and their names durable, too, as far as we may look into them."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+    for made in reversed(missing):
+        with contextlib.suppress(PermissionError):
+            _sync_directory(made.parent)
 
 
 def _sync_directory(directory: Path) -> None:

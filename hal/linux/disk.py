@@ -37,6 +37,7 @@ class DirectoryDisk:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._stage = root / _STAGE
+        self._directories = _Directories(root)
         with _naming(_STAGE):
             self._stage.mkdir(mode=_DIRECTORY, parents=True, exist_ok=True)
             for leftover in self._stage.iterdir():
@@ -52,7 +53,7 @@ class DirectoryDisk:
         place = self._place(path)
 
         def write() -> None:
-            staged = _Staged(self._stage, self._root)
+            staged = _Staged(self._stage, self._directories)
             try:
                 staged.append(payload)
                 staged.move_to(place, path, mode=_PRIVATE)
@@ -63,7 +64,7 @@ class DirectoryDisk:
 
     async def stage(self) -> DirectoryStage:
         """A new file in the stage directory, open."""
-        return DirectoryStage(self, await asyncio.to_thread(_Staged, self._stage, self._root))
+        return DirectoryStage(self, await asyncio.to_thread(_Staged, self._stage, self._directories))
 
     def open_read(self, path: str) -> BinaryIO:
         """Buffered."""
@@ -153,8 +154,8 @@ class _Staged:
 
     _names = itertools.count(1)
 
-    def __init__(self, stage: Path, root: Path) -> None:
-        self._root = root
+    def __init__(self, stage: Path, directories: _Directories) -> None:
+        self._directories = directories
         self._lock = threading.Lock()
         self._path = stage / f"{os.getpid()}-{next(_Staged._names)}"
         with _naming(_STAGE):
@@ -172,7 +173,7 @@ class _Staged:
             self._assert_open()
             os.fchmod(self._fd, mode)
             os.fsync(self._fd)
-            self._make_parents(place.parent)
+            self._directories.make(place.parent)
             self._path.rename(place)
             self._close()
             _sync_directory(place.parent)
@@ -195,14 +196,25 @@ class _Staged:
         fd, self._fd = self._fd, -1
         os.close(fd)
 
-    def _make_parents(self, parent: Path) -> None:
+
+class _Directories:
+    """Makes directories below the root and syncs the name of each once in this process: one that is there
+    already may have been made by another thread, or by a process that was killed, and never synced."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._synced: set[Path] = set()
+
+    def make(self, directory: Path) -> None:
+        """With its parents; durable when this returns."""
         missing = []
-        while parent != self._root and not parent.is_dir():
-            missing.append(parent)
-            parent = parent.parent
-        for directory in reversed(missing):
-            directory.mkdir(mode=_DIRECTORY, exist_ok=True)
-            _sync_directory(directory.parent)
+        while directory != self._root and not (directory in self._synced and directory.is_dir()):
+            missing.append(directory)
+            directory = directory.parent
+        for made in reversed(missing):
+            made.mkdir(mode=_DIRECTORY, exist_ok=True)
+            _sync_directory(made.parent)
+            self._synced.add(made)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,7 +1,7 @@
 """A virtual disk: files in memory, with room, faults, and a memory of what was made durable.
 
-Facts it imitates (ext4, data=ordered): a staged file is seen by nobody and is gone after a power
-cut; a rename is atomic, but until the directory is synced a power cut may bring the old file
+Facts it imitates (ext4, data=ordered): a staged file is seen by nobody; a power cut leaves of it what
+was synced and some part of its last write, as rubbish that the next opening removes; a rename is atomic, but until the directory is synced a power cut may bring the old file
 back; a removed file may come back until something in its directory was synced. Which of the
 two it is comes from the seed. Nothing that `hal.ports.Disk` promises is ever broken.
 """
@@ -33,10 +33,11 @@ class _Fault:
 @dataclass(slots=True, kw_only=True)
 class Platter:
     """What lies on the medium. `undone` holds, for each path changed but not yet synced, the file that
-    a power cut may bring back (None: there was none)."""
+    a power cut may bring back (None: there was none). `torn` is what it left in the stage directory."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     undone: dict[str, bytes | None] = field(default_factory=dict)
+    torn: list[bytes] = field(default_factory=list)
 
 
 class VirtualDisk:
@@ -47,6 +48,7 @@ class VirtualDisk:
         steps: how many times something reached the medium (write, sync, rename, directory sync,
             remove); `cut_at` counts in these.
         done: operations begun, by name.
+        swept: left-over stages that were removed when it was opened.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class VirtualDisk:
         self.slow_s = 0.0
         self.steps = 0
         self.done: Tally[str] = Tally()
+        self.swept = 0
         self._rng = rng or random.Random(0)  # noqa: S311 - a world is repeatable
         self._platter = platter or Platter()
         self._faults: list[_Fault] = []
@@ -69,6 +72,7 @@ class VirtualDisk:
         self._powered = True
         self._stages: set[VirtualStage] = set()
         self._readers: set[_Reader] = set()
+        self._sweep()
 
     # ---------------------------------------------------- the port
 
@@ -153,8 +157,9 @@ class VirtualDisk:
         """Lose what was not durable. Every operation fails until `power_on`; open stages are dead for ever."""
         self._powered = False
         self._cut_at = None
-        for stage in self._stages:
+        for stage in sorted(self._stages, key=lambda stage: stage.written):
             stage.close()
+            self._platter.torn.append(stage.torn(self._rng))
         self._stages.clear()
         self._readers.clear()
         for path, old in sorted(self._platter.undone.items()):
@@ -165,6 +170,7 @@ class VirtualDisk:
     def power_on(self) -> None:
         """Work again, on what is left."""
         self._powered = True
+        self._sweep()
 
     def power_cut(self) -> None:
         """Off and on."""
@@ -194,6 +200,10 @@ class VirtualDisk:
         """A copy of every visible file."""
         return dict(self._platter.files)
 
+    def rubbish(self) -> tuple[bytes, ...]:
+        """What a power cut left of staged files; none once the disk is open again."""
+        return tuple(self._platter.torn)
+
     # ---------------------------------------------------- for its stages
 
     async def begin(self, operation: str, path: str | None) -> None:
@@ -206,6 +216,7 @@ class VirtualDisk:
         """As much as there is room for, as write(2) does."""
         self._step()
         room = max(0, self._free())
+        stage.last_bytes = len(payload[:room])
         stage.written += payload[:room]
         if room < len(payload):
             raise DiskFull(f"No space is left to write '{path}'.")
@@ -213,6 +224,7 @@ class VirtualDisk:
     async def replace(self, stage: VirtualStage, path: str) -> None:
         """Sync, rename, sync the directory; the power may go between any two."""
         self._step()  # fsync of the data
+        stage.last_bytes = 0
         await asyncio.sleep(0)
         self._assert_powered()
         self._step()  # rename: seen at once
@@ -259,6 +271,10 @@ class VirtualDisk:
             raise DiskError("The power was cut.")
         self.steps += 1
 
+    def _sweep(self) -> None:
+        self.swept = len(self._platter.torn)
+        self._platter.torn.clear()
+
     def _found(self, path: str) -> bytes:
         try:
             return self._platter.files[path]
@@ -267,7 +283,8 @@ class VirtualDisk:
 
     def _free(self) -> int:
         files = sum(map(len, self._platter.files.values()))
-        return self.capacity_bytes - files - sum(len(stage.written) for stage in self._stages)
+        staged = sum(len(stage.written) for stage in self._stages)
+        return self.capacity_bytes - files - staged - sum(map(len, self._platter.torn))
 
 
 class VirtualStage:
@@ -277,6 +294,8 @@ class VirtualStage:
         self._disk = disk
         self._open = True
         self.written = bytearray()
+        self.last_bytes = 0
+        """How much of it the last write brought, while it is not synced."""
 
     async def write(self, payload: bytes) -> None:
         """Append."""
@@ -301,6 +320,11 @@ class VirtualStage:
     def close(self) -> None:
         """Nothing more goes in."""
         self._open = False
+
+    def torn(self, rng: random.Random) -> bytes:
+        """What a power cut leaves of it: the last write in part. Earlier ones were written back meanwhile."""
+        whole = len(self.written) - self.last_bytes
+        return bytes(self.written[: whole + rng.randint(0, self.last_bytes)])
 
     def _assert_open(self) -> None:
         if not self._open:
