@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
+from edge_agent.command.documents import Pointer
 from edge_agent.model import LOCAL_TIME
+from hal.ports import Message
+from tests import signers
 from tests.flows import hearing
 from tests.flows.conftest import Programme
-from tests.flows.scene import Asset, Village
+from tests.flows.scene import COMMUNE, DISTRICT, NODE, ROOT, SETTINGS, Asset, Village
 
 
 def local(village: Village) -> datetime:
@@ -207,10 +212,6 @@ def test_a_document_that_nobody_may_sign_changes_nothing(village: Village, short
 def test_a_large_schedule_comes_behind_a_pointer_and_collisions_are_told_at_once(
     village: Village, short: Programme
 ) -> None:
-    import json
-
-    from edge_agent.command.documents import Pointer
-
     asset = short.on(village)
 
     async def story() -> None:
@@ -228,10 +229,6 @@ def test_a_large_schedule_comes_behind_a_pointer_and_collisions_are_told_at_once
 
 
 def test_a_revoked_key_takes_the_schedule_with_it(village: Village, short: Programme) -> None:
-    from hal.ports import Message
-    from tests import signers
-    from tests.flows.scene import COMMUNE, DISTRICT, NODE, ROOT
-
     asset = short.on(village)
 
     async def story() -> None:
@@ -291,5 +288,80 @@ def test_a_relay_falls_back_and_the_programme_goes_on(village: Village, short: P
         parts = entry["live"]["parts"]
         assert parts[0]["live"]["sounded_ms"]["message"] > 1_000
         assert parts[1]["sounded_ms"] >= 490
+
+    village.tell(story)
+
+
+def test_a_turn_can_be_stopped_at_the_box_and_is_not_begun_again(
+    village: Village, bulletin: Programme
+) -> None:
+    asset = bulletin.on(village)
+
+    async def story() -> None:
+        at = in_minutes(village, 3)
+        await village.applied("schedule", {"rules": [rule("dung", at, asset)]})
+        await village.until(lambda: village.world.card.stream is not None, within_s=400)
+        await asyncio.sleep(4)
+        key = f"dung@{local(village):%Y-%m-%d}T{at}"
+        answer = json.loads(
+            await village.world.control.say(json.dumps({"do": "stop", "order": key}).encode() + b"\n")
+        )
+        assert answer["orders"] == [key]
+        await asyncio.sleep(600)
+        entry = turns(village)["dung"]
+        assert (entry["id"], entry["outcome"], entry["code"]) == (key, "PARTIAL", "cancelled")
+        assert entry["sounded_ms"] < 4_000
+
+    village.tell(story)
+
+
+def test_the_house_rules_hold_for_the_schedule_too(notice: Programme) -> None:
+    hours = msgspec.structs.replace(SETTINGS.governor, quiet_hours=("00:00-23:59",))
+    village = Village(settings=msgspec.structs.replace(SETTINGS, governor=hours))
+    asset = notice.on(village)
+
+    async def story() -> None:
+        await village.applied("schedule", {"rules": [rule("dem", in_minutes(village, 3), asset)]})
+        await asyncio.sleep(600)
+        entry = turns(village)["dem"]
+        assert (entry["outcome"], entry["code"]) == ("REFUSED", "quiet_hours")
+
+    village.tell(story)
+    assert village.world.lives()[-1].heard.frames_heard == 0
+
+
+def test_an_emergency_cuts_a_turn_which_goes_on_with_the_next_frame(
+    village: Village, bulletin: Programme, short: Programme, alarm: Programme
+) -> None:
+    first, second, urgent = bulletin.on(village), short.on(village), alarm.on(village)
+
+    async def story() -> None:
+        await village.applied("schedule", {"rules": [rule("ngat", in_minutes(village, 3), first, second)]})
+        await village.until(lambda: village.world.card.stream is not None, within_s=400)
+        await asyncio.sleep(5)
+        assert await village.ends(village.play(urgent, "emergency")) == ["successful"]
+        await asyncio.sleep(60)
+        entry = turns(village)["ngat"]
+        assert (entry["outcome"], entry["preempted"]) == ("AIRED", 1)
+        assert entry["frames"] == bulletin.frames.size + short.frames.size
+
+    village.tell(story)
+
+
+def test_a_withdrawn_schedule_begins_nothing_and_clearing_it_at_the_broker_changes_nothing(
+    village: Village, short: Programme
+) -> None:
+    asset = short.on(village)
+
+    async def story() -> None:
+        soon, later = in_minutes(village, 3), in_minutes(village, 20)
+        await village.applied("schedule", {"rules": [rule("mot", soon, asset), rule("hai", later, asset)]})
+        topic = f"{ROOT}/{NODE}/dn/desired/schedule"
+        village.world.broker.server_publish(Message(topic=topic, payload=b"", retain=True))
+        await asyncio.sleep(600)
+        assert turns(village)["mot"]["outcome"] == "AIRED"
+        await village.applied("schedule", {"rules": []})
+        await asyncio.sleep(1_800)
+        assert set(turns(village)) == {"mot"}
 
     village.tell(story)
