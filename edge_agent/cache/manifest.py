@@ -11,17 +11,12 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.cache.settings import MIB, CacheSettings
 from edge_agent.errors import DocumentRefused, Fault
 from edge_agent.model import LOCAL_TIME, Digest, ReasonCode, Recording
 
 ASSETS_MAX = 20_000
-MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
-URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
-_FORMS = {
-    MEDIA_PATTERN: "`sha256:` and 64 hex digits in lower case",
-    URL_PATTERN: "an address that begins with http:// or https:// and has no spaces",
-}
 _GUESS_BYTES = 4 * MIB
 """What a file is reckoned with whose size nobody said."""
 
@@ -29,8 +24,8 @@ _GUESS_BYTES = 4 * MIB
 class AssetForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file that the node is to have."""
 
-    media: Annotated[str, Meta(pattern=MEDIA_PATTERN)]
-    url: Annotated[str, Meta(pattern=URL_PATTERN, max_length=2048)]
+    media: Annotated[str, Meta(pattern=patterns.MEDIA)]
+    url: Annotated[str, Meta(pattern=patterns.URL, max_length=2048)]
     size: Annotated[int, Meta(ge=1)] | None = None
     urgent: bool = False
     """Fetched first, and by day, too: what is needed in an emergency."""
@@ -70,11 +65,7 @@ def read(body: bytes) -> tuple[Want, ...]:
     try:
         form = msgspec.json.decode(body, type=MediaForm)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        text = str(error)
-        for pattern, words in _FORMS.items():
-            text = text.replace(f"`str` matching regex {pattern!r}", words)
-        message, _, path = text.partition(" - at `")
-        fault = Fault(path.rstrip("`") or "$", message[:300] + ".")
+        fault = patterns.fault_of(error)
         raise DocumentRefused(
             ReasonCode.BAD_ARGS, f"The media document is wrong at {fault.path}: {fault.message}", [fault]
         ) from None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.command.envelope import Order
 from edge_agent.errors import OrderRefused
 from edge_agent.model import (
@@ -24,20 +25,17 @@ from edge_agent.model import (
     WebOrigin,
 )
 
-MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
-URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
-ZONE_PATTERN = r"^[a-z0-9_-]{1,32}\Z"
+MEDIA_PATTERN = patterns.MEDIA
+URL_PATTERN = patterns.URL
+ZONE_PATTERN = patterns.ZONE
 HOST_PATTERN = r"^[A-Za-z0-9._:-]{1,253}\Z"
 KEY_PATTERN = r"^[A-Za-z0-9+/]{40}\Z"
-LANGUAGE_PATTERN = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}\Z"
+LANGUAGE_PATTERN = patterns.LANGUAGE
 
 FORMS = {
-    MEDIA_PATTERN: "`sha256:` and 64 hex digits in lower case",
-    URL_PATTERN: "an address that begins with http:// or https:// and has no spaces",
-    ZONE_PATTERN: "a zone's name of a-z, 0-9, `_`, `-`",
+    **patterns.FORMS,
     HOST_PATTERN: "a host name or an address",
     KEY_PATTERN: "30 bytes (16 of key, 14 of salt) in base64, 40 characters",
-    LANGUAGE_PATTERN: "a language tag such as vi or en-US",
 }
 
 LIVE_S_MAX = 6 * 3600

@@ -32,6 +32,7 @@ from edge_agent.config.toml_lines import KeyPath
 from edge_agent.desired import Doc, Signed, Understood
 from edge_agent.errors import DocumentRefused, Fault
 from edge_agent.model import ReasonCode
+from edge_agent.patterns import fault_of
 from hal.errors import DatabaseError, DiskError, DiskMissing
 from hal.ports import Disk
 
@@ -172,9 +173,10 @@ class RemoteConfig:
         try:
             form = msgspec.json.decode(body, type=ConfigForm)
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            message, _, path = str(error).partition(" - at `")
-            fault = Fault(path.rstrip("`") or "$", message[:300] + ".")
-            raise DocumentRefused(ReasonCode.BAD_ARGS, f"The config document: {message}", [fault]) from None
+            fault = fault_of(error)
+            raise DocumentRefused(
+                ReasonCode.BAD_ARGS, f"The config document is wrong at {fault.path}: {fault.message}", [fault]
+            ) from None
         overlaid(self._base, form.settings)
         return Understood(content=form.settings)
 

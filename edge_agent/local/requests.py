@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.desired import Found
 from edge_agent.errors import Refused
 from edge_agent.model import ReasonCode
@@ -15,7 +16,6 @@ from edge_agent.report.asrun import AsRunEntry
 from edge_agent.report.status import LiveNote, Muted, Turn
 
 STOP_S_MAX = 30 * 86400
-MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
 
 _Id = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -73,7 +73,7 @@ class VerifyRequest(
 ):
     """Hash one file once more."""
 
-    media: Annotated[str, Meta(pattern=MEDIA_PATTERN)]
+    media: Annotated[str, Meta(pattern=patterns.MEDIA)]
 
 
 class CollectRequest(

@@ -7,23 +7,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
+
 RULES_MAX = 5_000
 DATE_PATTERN = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z"
 TIME_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z"
 RULE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,39}\Z"
-MEDIA_PATTERN = r"^sha256:[0-9a-f]{64}\Z"
-URL_PATTERN = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
-ZONE_PATTERN = r"^[a-z0-9_-]{1,32}\Z"
-LANGUAGE_PATTERN = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}\Z"
 
 FORMS = {
+    **patterns.FORMS,
     DATE_PATTERN: "a date like 2026-11-30",
     TIME_PATTERN: "a time of day like 05:30",
     RULE_PATTERN: "a name of 1 to 40 of a-z, 0-9, `_`, `-`",
-    MEDIA_PATTERN: "`sha256:` and 64 hex digits in lower case",
-    URL_PATTERN: "an address that begins with http:// or https:// and has no spaces",
-    ZONE_PATTERN: "a zone's name of a-z, 0-9, `_`, `-`",
-    LANGUAGE_PATTERN: "a language tag such as vi or en-US",
 }
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -31,9 +26,9 @@ DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 _Date = Annotated[str, Meta(pattern=DATE_PATTERN)]
 _Time = Annotated[str, Meta(pattern=TIME_PATTERN)]
-_Url = Annotated[str, Meta(pattern=URL_PATTERN, max_length=2048)]
-_Media = Annotated[str, Meta(pattern=MEDIA_PATTERN)]
-_Language = Annotated[str, Meta(pattern=LANGUAGE_PATTERN)]
+_Url = Annotated[str, Meta(pattern=patterns.URL, max_length=2048)]
+_Media = Annotated[str, Meta(pattern=patterns.MEDIA)]
+_Language = Annotated[str, Meta(pattern=patterns.LANGUAGE)]
 _Words = Annotated[str, Meta(min_length=1, max_length=4000)]
 _Span = Annotated[int, Meta(ge=5, le=6 * 3600)]
 
@@ -109,7 +104,7 @@ class RuleForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     late: LateForm = LateForm()
     repeat: RepeatForm | None = None
     volume: Annotated[int, Meta(ge=0, le=100)] | None = None
-    zones: Annotated[tuple[Annotated[str, Meta(pattern=ZONE_PATTERN)], ...], Meta(max_length=16)] = ()
+    zones: Annotated[tuple[Annotated[str, Meta(pattern=patterns.ZONE)], ...], Meta(max_length=16)] = ()
     max_s: _Span | None = None
     together: bool = False
     """Its first frame sounds at the very instant, on every node that has the rule."""

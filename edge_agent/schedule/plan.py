@@ -28,6 +28,7 @@ from edge_agent.model import (
     Voice,
     WebOrigin,
 )
+from edge_agent.patterns import fault_of
 from edge_agent.schedule.forms import DAYS, FORMS, RULES_MAX, PartForm, RuleForm, ScheduleForm
 
 DAY_MIN: Final = 24 * 60
@@ -134,24 +135,15 @@ def _forms(body: bytes, faults: list[Fault]) -> tuple[list[tuple[int, RuleForm]]
             raise first
         msgspec.convert(raw | {"rules": []}, ScheduleForm)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        faults.append(_worded(error, "$"))
+        faults.append(fault_of(error, FORMS))
         return [], frozenset()
     good: list[tuple[int, RuleForm]] = []
     for place, row in enumerate(rows):
         try:
             good.append((place, msgspec.convert(row, RuleForm)))
         except (msgspec.MsgspecError, ValueError) as error:
-            faults.append(_worded(error, f"$.rules[{place}]"))
+            faults.append(fault_of(error, FORMS, at=f"$.rules[{place}]"))
     return good, frozenset()
-
-
-def _worded(error: Exception, at: str) -> Fault:
-    """What msgspec found wrong, with its place, and patterns told in words."""
-    text = str(error)
-    for pattern, words in FORMS.items():
-        text = text.replace(f"`str` matching regex {pattern!r}", words)
-    message, _, path = text.partition(" - at `")
-    return Fault(at + path.rstrip("`").removeprefix("$"), message[:300] + ".")
 
 
 def _days(dates: tuple[str, ...], path: str, faults: list[Fault]) -> frozenset[int]:

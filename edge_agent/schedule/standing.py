@@ -35,6 +35,7 @@ from edge_agent.model import (
     ReasonCode,
     Step,
 )
+from edge_agent.patterns import fault_of
 from edge_agent.report import asrun as asrun_log
 from edge_agent.report.asrun import Timebase
 from edge_agent.report.outbox import Outbox
@@ -95,12 +96,10 @@ def read(body: bytes, signed: Signed) -> tuple[Notice, ...]:
     try:
         form = msgspec.json.decode(body, type=BoardForm)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        text = str(error)
-        for pattern, words in FORMS.items():
-            text = text.replace(f"`str` matching regex {pattern!r}", words)
-        message, _, path = text.partition(" - at `")
-        fault = Fault(path.rstrip("`") or "$", message[:300] + ".")
-        raise DocumentRefused(ReasonCode.BAD_ARGS, f"The board document: {message}", [fault]) from None
+        fault = fault_of(error, FORMS)
+        raise DocumentRefused(
+            ReasonCode.BAD_ARGS, f"The board document is wrong at {fault.path}: {fault.message}", [fault]
+        ) from None
     faults = [
         Fault(f"$.notices[{place}].class", f"The document is signed for {signed.highest.wire} at most.")
         for place, one in enumerate(form.notices)

@@ -1,0 +1,29 @@
+"""How things are spelt that come in from outside, wherever they come in; and the same in words, for refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from edge_agent.errors import Fault
+
+MEDIA: Final = r"^sha256:[0-9a-f]{64}\Z"
+URL: Final = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
+ZONE: Final = r"^[a-z0-9_-]{1,32}\Z"
+LANGUAGE: Final = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}\Z"
+
+FORMS: Final[Mapping[str, str]] = {
+    MEDIA: "`sha256:` and 64 hex digits in lower case",
+    URL: "an address that begins with http:// or https:// and has no spaces",
+    ZONE: "a zone's name of a-z, 0-9, `_`, `-`",
+    LANGUAGE: "a language tag such as vi or en-US",
+}
+
+
+def fault_of(error: Exception, forms: Mapping[str, str] = FORMS, *, at: str = "$") -> Fault:
+    """What msgspec found wrong in a document, with its place below `at`, and patterns told in words."""
+    text = str(error)
+    for pattern, words in forms.items():
+        text = text.replace(f"`str` matching regex {pattern!r}", words)
+    message, _, path = text.partition(" - at `")
+    return Fault(at + path.rstrip("`").removeprefix("$"), message[:300] + ".")
