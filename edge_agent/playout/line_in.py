@@ -152,7 +152,8 @@ class LineInSource(Timely):
         if at_ns - self._there_ns >= LOST_S * NS:
             self._end = "lost"
             raise MediaRefused(
-                ReasonCode.HARDWARE_FAULT, f"Nothing came from the sound input for {LOST_S} s ({self._reason()})."
+                ReasonCode.HARDWARE_FAULT,
+                f"Nothing came from the sound input for {LOST_S} s ({self._reason()}).",
             )
 
     def _reason(self) -> str:
@@ -198,7 +199,8 @@ class LineInSource(Timely):
         """Too much waits: go on with what is newest."""
         over = self._held.size - DELAY_FRAMES
         self._held = self._held[over:]
-        self._skipped += over
+        if not self._edge:
+            self._skipped += over
         self._edge = True
         self._relearn()
 

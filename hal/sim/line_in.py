@@ -76,7 +76,9 @@ class VirtualLineIn:
         if self.capture is not None:
             raise SoundMissing(f"the sound input {self.name!r} is open already; close its capture first")
         self.opened += 1
-        self._capture = VirtualCapture(self._clock, self, frames_per_ns=RATE_HZ * (1 + self.drift_ppm / 1e6) / NS)
+        self._capture = VirtualCapture(
+            self._clock, self, frames_per_ns=RATE_HZ * (1 + self.drift_ppm / 1e6) / NS
+        )
         return self._capture
 
     # ------------------------------------------------------------ the world's side
