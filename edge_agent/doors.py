@@ -75,6 +75,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
                 "gpio": settings.hardware.gpio,
                 "board": settings.hardware.board,
                 "clock": settings.hardware.clock,
+                **({"line_in": settings.hardware.sound} if settings.sound.input else {}),
             },
         )
 

@@ -156,7 +156,9 @@ async def _play(frames: Frames) -> None:
     from hal.linux.sound import PortAudioCard
 
     stream = await PortAudioCard("village").open(rate_hz=RATE_HZ, period_frames=960, ring_frames=7_200)
-    await stream.write(np.zeros(RATE_HZ // 2, np.float32))  # a null sink's monitor may lack a stream's first period
+    await stream.write(
+        np.zeros(RATE_HZ // 2, np.float32)
+    )  # a null sink's monitor may lack a stream's first period
     await stream.write(frames)
     await stream.drain()
     await stream.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -110,11 +111,8 @@ def test_a_quiet_speaker_is_brought_to_the_target() -> None:
     card = Listener(for_s=30)
 
     async def story() -> None:
-        said = voice(30)
-        card.line_in.plays((said * np.float32(0.25)).astype(np.float32))
-        await card.listen()
-        from io import BytesIO
-
+        card.line_in.plays((voice() * np.float32(0.25)).astype(np.float32))
+        await card.listen(28)
         loudness = await measure(BytesIO(wav(card.heard[15 * RATE_HZ :])), seconds=60)
         assert loudness.lufs == pytest.approx(-17, abs=2)
 
@@ -181,9 +179,9 @@ def test_one_that_is_lost_for_half_a_minute_ends_its_part(how: str) -> None:
     assert (card.source.waited_frames == card.heard.size) is (how == "missing")
 
 
-@pytest.mark.parametrize("ppm", [-150, 150])
+@pytest.mark.parametrize("ppm", [-250, 250])
 def test_two_crystals_are_followed_without_a_gap_or_a_skip(ppm: int) -> None:
-    card = Listener(for_s=1_200, drift_ppm=ppm)
+    card = Listener(for_s=900, drift_ppm=ppm)
 
     async def story() -> None:
         assert await card.listen()
@@ -191,8 +189,8 @@ def test_two_crystals_are_followed_without_a_gap_or_a_skip(ppm: int) -> None:
     card.tell(story)
     report = card.source.report()
     assert "skipped_ms" not in report
-    assert int(str(report["sounded_ms"])) > 1_199_500
-    assert float(str(report["drift_ppm"])) == pytest.approx(ppm, abs=60)
+    assert int(str(report["sounded_ms"])) > 899_500
+    assert float(str(report["drift_ppm"])) == pytest.approx(ppm, abs=80)
 
 
 def test_dangerous_noise_is_stopped_within_a_second_and_a_half() -> None:
