@@ -37,6 +37,7 @@ LOST_S: Final = 30
 AWAY_S: Final = 2
 """A part whose input was away for so long in all did not sound whole."""
 _AGAIN_S: Final = 1.0
+_LET_GO_S: Final = 0.05
 _WINDOW_FRAMES: Final = 5 * RATE_HZ
 _AUDIBLE: Final = 0.001
 """-60 dBFS; what never exceeds it is silence."""
@@ -109,8 +110,8 @@ class LineInSource(Timely):
     async def close(self) -> None:
         self._end = self._end or "interrupted"
         self._hang_up()
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        if self._leaving:  # a device that hangs is let go of later: the next part must not wait for it
+            await asyncio.wait(self._leaving, timeout=_LET_GO_S)
 
     def bad_packets(self) -> int:
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ RATE_HZ = 48_000
 def speech() -> Frames:
     """Over a minute that is said into the input; no higher than a voice, so that a shift by parts of a frame is none."""
     dull = np.convolve(noise("noi.wav", 75, seed=9).frames, np.hanning(32), "same")
-    return (dull / np.abs(dull).max() * 0.3).astype(np.float32)
+    loud: Frames = (dull / np.abs(dull).max() * 0.3).astype(np.float32)
+    return loud
 
 
 @pytest.fixture
@@ -160,7 +162,7 @@ def test_an_emergency_takes_the_turn_and_the_input_goes_on_with_what_is_said_the
         origin = origin or at_ns - said * NS // RATE_HZ
         lags.append((at_ns - said * NS // RATE_HZ - origin) / NS)
     assert max(map(abs, lags)) < 0.1, "it is as late after the interruption as before it"
-    gaps = [later[1] - earlier[1] for earlier, later in zip(found, found[1:], strict=False)]
+    gaps = [later[1] - earlier[1] for earlier, later in pairwise(found)]
     assert max(gaps) > 3 * RATE_HZ, "what was said meanwhile is gone"
 
 

@@ -48,7 +48,9 @@ async def hears(line_in: LineInput, say: Say, now_ns: NowNs) -> tuple[Facts, Fra
     seconds = (now_ns() - begun_ns) / 1e9
     await saying
     discarded = capture.discarded
+    closing_ns = now_ns()
     await capture.close()
+    close_s = (now_ns() - closing_ns) / 1e9
     await capture.close()
     facts = {
         "seconds": seconds,
@@ -56,6 +58,7 @@ async def hears(line_in: LineInput, say: Say, now_ns: NowNs) -> tuple[Facts, Fra
         "sizes": [min(piece.size for piece in pieces), max(piece.size for piece in pieces)],
         "forms": sorted({f"{piece.ndim} {piece.dtype}" for piece in pieces}),
         "discarded": discarded,
+        "close_s": close_s,
     }
     return facts, np.concatenate(pieces)
 

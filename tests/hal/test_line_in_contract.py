@@ -108,6 +108,7 @@ def test_what_is_said_is_heard_whole_at_the_pace_of_sound(play: Play) -> None:
     assert facts["sizes"][0] >= 1
     assert facts["sizes"][1] <= 24_000
     assert facts["discarded"] == 0
+    assert facts["close_s"] < 0.5
     assert facts["frames"] / RATE == pytest.approx(facts["seconds"], abs=0.3)
 
 

@@ -146,7 +146,7 @@ def test_one_that_was_away_for_seconds_is_told_of_at_the_end() -> None:
         card.line_in.unplug()
         await card.listen(5)
         card.line_in.replug()
-        with pytest.raises(MediaRefused, match="away for [56] of 20 s") as refused:
+        with pytest.raises(MediaRefused, match=r"away for [56] of 20 s") as refused:
             await card.listen()
         assert refused.value.code is ReasonCode.HARDWARE_FAULT
         assert not (await card.source.read(PERIOD_FRAMES)).size
