@@ -16,7 +16,7 @@ from edge_agent.playout.leveller import Leveller
 from edge_agent.playout.line_in import DELAY_FRAMES, LineInSource
 from edge_agent.playout.loudness import measure
 from hal.sim.clock import VirtualClock
-from hal.sim.line_in import VirtualLineIn
+from hal.sim.line_in import VirtualCapture, VirtualLineIn
 from hal.sim.loop import Counter, run
 from tests.playout.media import wav
 from tests.playout.test_leveller import voice
@@ -251,3 +251,21 @@ def test_a_silent_line_is_no_fault_and_is_told_of() -> None:
     card.tell(story)
     assert card.source.report()["audible_ms"] == 0
     assert int(str(card.source.report()["sounded_ms"])) > 59_000
+
+
+def test_a_device_that_hangs_in_its_closing_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Listener(for_s=60)
+
+    async def slow(capture: VirtualCapture) -> None:
+        await asyncio.sleep(2)
+        capture.is_closed = True
+
+    async def story() -> None:
+        monkeypatch.setattr(VirtualCapture, "close", slow)
+        await card.listen(1)
+        before_ns = card.counter.ns
+        await card.source.close()
+        assert card.counter.ns - before_ns <= NS // 10
+        await asyncio.sleep(3)
+
+    card.tell(story)
