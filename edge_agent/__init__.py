@@ -29,7 +29,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     programmes      makes the source of what asks for the loudspeaker: a recording, words, live sound
     stream/         live sound              sessions chain stage rtp_stage pull settings; rtp rtcp red srtp unwrap delay drift modes pieces
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
-    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment steering rate loudness readiness announcement
+    playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment line_in steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
                                             protocols/alpha settings
@@ -43,8 +43,8 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports (hardware time sound lines network storage box) errors inflow mono
-    hal/linux/      clock disk database sound dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
-    hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound speech heard gpio
+    hal/linux/      clock disk database sound line_in dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
+    hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound line_in speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
 from edge_agent.config import Settings
-from hal.ports import Broker, Clock, ControlDoor, Hardware, Lines, SerialPort, SoundCard, Speech
+from hal.ports import Broker, Clock, ControlDoor, Hardware, LineInput, Lines, SerialPort, SoundCard, Speech
 
 if TYPE_CHECKING:
     from hal.sim.record import Recorder
@@ -68,12 +68,14 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             database=database,
             supervisor=supervisor,
             control=_control(settings),
+            line_in=_line_in(settings, clock),
             facts={
                 "sound": settings.hardware.sound,
                 "speech": settings.hardware.speech,
                 "gpio": settings.hardware.gpio,
                 "board": settings.hardware.board,
                 "clock": settings.hardware.clock,
+                **({"line_in": settings.hardware.sound} if settings.sound.input else {}),
             },
         )
 
@@ -96,6 +98,18 @@ def _sound(settings: Settings, clock: Clock, recorder: Recorder | None) -> Sound
     from hal.sim.sound import VirtualCard
 
     return VirtualCard(clock, recorder or Heard(), settings.sim.drift_ppm)
+
+
+def _line_in(settings: Settings, clock: Clock) -> LineInput | None:
+    if not settings.sound.input:
+        return None
+    if settings.hardware.sound == "linux":
+        from hal.linux.line_in import PortAudioInput
+
+        return PortAudioInput(settings.sound.input)
+    from hal.sim.line_in import VirtualLineIn
+
+    return VirtualLineIn(clock, name=settings.sound.input)
 
 
 def _speech(settings: Settings) -> Speech:

@@ -35,6 +35,7 @@ from hal.errors import HalError, SpeechError
 if TYPE_CHECKING:
     from edge_agent.cache.store import Asset
     from edge_agent.playout.source import Source
+    from hal.ports import Clock, LineInput
 
 RELAY_LOST_S: Final = 120
 """A station that is lost for so long, with nothing in its place, ends its part of a programme."""
@@ -52,10 +53,21 @@ class Studio(Protocol):
 class Programmes:
     """Belongs to one event loop."""
 
-    def __init__(self, *, readiness: Readiness, sessions: Studio, wall: WallTime) -> None:
+    def __init__(
+        self,
+        *,
+        readiness: Readiness,
+        sessions: Studio,
+        wall: WallTime,
+        clock: Clock,
+        line_in: LineInput | None = None,
+    ) -> None:
+        """`line_in`: the node's input, if it has one."""
         self._readiness = readiness
         self._sessions = sessions
         self._wall = wall
+        self._clock = clock
+        self._line_in = line_in
 
     async def ready(self, intent: Audible, asset: Asset | None) -> OpenSource:
         """What opens the source once the turn is granted. Raises MediaRefused, DatabaseError, DiskError."""
@@ -150,7 +162,24 @@ class Programmes:
                 )  # fmt: skip
                 return lambda: self._sessions.open(live)
             case LineIn():
-                raise MediaRefused(ReasonCode.UNSUPPORTED, "This node has no input.")
+                return await self._input(part)
+
+    async def _input(self, part: LineIn) -> OpenSource:
+        """Only here is the node's input ever listened to. Raises MediaRefused."""
+        device = self._line_in
+        if device is None:
+            raise MediaRefused(ReasonCode.UNSUPPORTED, "This node has no input.")
+        line_in, leveller = await library("line_in"), await library("leveller")
+        levels = self._readiness.levels
+
+        async def open_source() -> Source:
+            following = leveller.Following(target_lufs=levels.target_lufs, trim_db_max=levels.gain_db_max)
+            source: Source = line_in.LineInSource(
+                device, for_s=part.for_s, leveller=leveller.Leveller(following), clock=self._clock
+            )
+            return source
+
+        return open_source
 
     async def _appointed(self, open_source: OpenSource, starts_at: datetime) -> Source:
         appointment = await library("appointment")

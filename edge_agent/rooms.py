@@ -204,7 +204,9 @@ async def _outlets(ground: _Ground) -> _Outlets:
         ground.lives.append(("presenter", presenter.life))
     router = Router(
         clock=clock, database=database, channel=channel, guard=guard, readiness=readiness, presenter=presenter,
-        programmes=Programmes(readiness=readiness, sessions=sessions, wall=wall),
+        programmes=Programmes(
+            readiness=readiness, sessions=sessions, wall=wall, clock=clock, line_in=hardware.line_in
+        ),
         lead_s=settings.amplifier.ready_s + _LEAD_S, facts={"agent": __version__, "node": node},
     )  # fmt: skip
     await router.open()
@@ -234,7 +236,7 @@ async def _inlets(
     scheduler = Scheduler(
         settings=settings.schedule, clock=clock, trust=trust, database=database, router=router, outbox=shelf,
         authorities=believed, cellar=ground.steward, agenda=outlets.agenda,
-        report_topic=ground.topics.up("report"),
+        report_topic=ground.topics.up("report"), line_in=hardware.line_in is not None,
     )  # fmt: skip
     await scheduler.open()
     standing = Standing(

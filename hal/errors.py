@@ -2,7 +2,7 @@
 
     HalError
     |-- SoundError
-    |   |-- SoundMissing (also LookupError)   no output device of the configured name
+    |   |-- SoundMissing (also LookupError)   no sound device of the configured name
     |   `-- SoundLost (also OSError)          the device failed or vanished while open
     |-- SpeechError
     |   |-- SpeechMissing (also LookupError)  no speech engine, or no voice for the language
@@ -39,11 +39,11 @@ class HalError(Exception):
 
 
 class SoundError(HalError):
-    """Root of the sound card's errors."""
+    """Root of the errors of the sound card and its input."""
 
 
 class SoundMissing(SoundError, LookupError):
-    """No output device of the configured name exists, or it cannot be opened."""
+    """No device of the configured name exists, or it cannot be opened."""
 
 
 class SoundLost(SoundError, OSError):

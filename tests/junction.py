@@ -198,7 +198,10 @@ class Junction:
                 guard=self.guard,
                 readiness=readiness,
                 programmes=Programmes(
-                    readiness=readiness, sessions=NoStudio(), wall=WallTime(trust, self.clock)
+                    readiness=readiness,
+                    sessions=NoStudio(),
+                    wall=WallTime(trust, self.clock),
+                    clock=self.clock,
                 ),
                 presenter=self.sign,
                 facts={"agent": "0.1.0"},

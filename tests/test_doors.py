@@ -12,10 +12,12 @@ from edge_agent import agent
 from edge_agent.config import Settings, parse, with_state_dir
 from edge_agent.doors import open_doors
 from hal.errors import DatabaseError
+from hal.linux.line_in import PortAudioInput
 from hal.linux.serial import SerialDevice
 from hal.linux.sound import PortAudioCard
 from hal.ports import Hardware, LineSpec
 from hal.sim.gpio import VirtualLines
+from hal.sim.line_in import VirtualLineIn
 from hal.sim.sound import VirtualCard
 from hal.sim.speech import VirtualSpeech
 
@@ -50,6 +52,15 @@ def test_each_door_is_chosen_on_its_own(tmp_path: Path) -> None:
     assert isinstance(hardware.sound, PortAudioCard)
     assert isinstance(hardware.lines, VirtualLines)
     assert hardware.board is None
+
+
+def test_an_input_is_there_when_it_is_named(tmp_path: Path) -> None:
+    assert opened(settings_for(tmp_path / "none")).line_in is None
+    virtual = opened(settings_for(tmp_path / "virtual", "sound.input=USB Audio"))
+    assert isinstance(virtual.line_in, VirtualLineIn)
+    assert virtual.facts["line_in"] == "sim"
+    real = opened(settings_for(tmp_path / "real", "sound.input=USB Audio", "hardware.sound=linux"))
+    assert isinstance(real.line_in, PortAudioInput)
 
 
 def test_what_virtual_hardware_did_is_kept_where_it_was_asked_for(tmp_path: Path) -> None:

@@ -66,10 +66,17 @@ class HardwareSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class SoundSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which card."""
+    """Which card, and which input."""
 
     device: Annotated[
         str, Meta(max_length=200, description="part of the output device's name; \"\" = the system's default")
+    ] = ""
+    input: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description='part of the input device\'s name, for `line_in` in a schedule; "" = no input',
+        ),
     ] = ""
 
 

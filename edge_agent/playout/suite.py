@@ -50,6 +50,8 @@ class Suite:
         self._sounded: list[int] = [0] * len(self._items)
         self._reports: dict[int, dict[str, object]] = {}
         self._waited = 0
+        self._begun = False
+        """Something of it has sounded."""
         self._bad = 0
         self._closed = False
 
@@ -67,7 +69,10 @@ class Suite:
 
     @property
     def waited_frames(self) -> int:
-        return self._waited
+        """The parts' own waiting, as long as that is all there was."""
+        if self._begun or self._current is None:
+            return self._waited
+        return self._waited + self._current.waited_frames
 
     async def read(self, frames: int, playout_ns: int | None = None) -> Frames:
         """From the part that sounds, else from the next one. Raises MediaRefused at the end if a part was lacking."""
@@ -134,7 +139,16 @@ class Suite:
             block = block[: self._left]
             self._left -= block.size
         self._sounded[self._place] += block.size
+        self._begin()
         return block
+
+    def _begin(self) -> None:
+        """What it waited is settled once anything but waiting was heard."""
+        if not self._begun and self._current is not None:
+            waited = self._current.waited_frames
+            if self._sounded[self._place] > waited:
+                self._waited += waited
+                self._begun = True
 
     async def _lacks(self, error: Refused | HalError) -> None:
         refusal = error if isinstance(error, Refused) else None
@@ -157,6 +171,7 @@ class Suite:
         done, self._current = self._current, None
         if done is not None:
             self._bad += done.bad_packets()
+            self._waited += 0 if self._begun else done.waited_frames
             report = done.report()
             if report is not None:
                 self._reports[self._place] = report

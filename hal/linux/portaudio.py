@@ -22,17 +22,21 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from hal.errors import SoundMissing
 
 _BUSY_S = 5.0
+Kind = Literal["output", "input"]
 _ALSA_CONFIG = Path("/usr/share/alsa/alsa.conf")
 """What ours includes."""
 
 
 class Beginner(Protocol):
     """A stream that opens itself with a loaded library."""
+
+    kind: Kind
+    """Which way it goes."""
 
     def begin(self, sounddevice: Any, device: str | None) -> Any:
         """Find, open and start; returns sounddevice's stream. Raises SoundMissing, PortAudioError."""
@@ -103,8 +107,8 @@ class Library:
             return stream.begin(sounddevice, device)
         except sounddevice.PortAudioError as error:
             raise SoundMissing(
-                f"output device {device or 'default'!r} cannot be opened: {error}; end whatever "
-                f"holds it and check that it can play 48 kHz. {_present(sounddevice)}"
+                f"{stream.kind} device {device or 'default'!r} cannot be opened: {error}; end whatever "
+                f"holds it and check that it can do 48 kHz. {_present(sounddevice, stream.kind)}"
             ) from error
 
     def _fresh(self) -> Any:
@@ -172,37 +176,38 @@ async def on_thread(work: Callable[[], None]) -> None:
     await ended
 
 
-def find(sounddevice: Any, name: str | None) -> int:
-    """The index of the output device of that name. Raises SoundMissing, which lists what there is.
+def find(sounddevice: Any, name: str | None, kind: Kind = "output") -> int:
+    """The index of the device of that name. Raises SoundMissing, which lists what there is.
 
     None is the default device; a name is matched exactly, else as a part (in any case) of one name.
     """
     if name is None:
         try:
-            return int(sounddevice.query_devices(kind="output")["index"])
+            return int(sounddevice.query_devices(kind=kind)["index"])
         except (sounddevice.PortAudioError, ValueError) as error:
             raise SoundMissing(
-                f"there is no default output device; plug one in. {_present(sounddevice)}"
+                f"there is no default {kind} device; plug one in. {_present(sounddevice, kind)}"
             ) from error
-    outputs = [(int(device["index"]), str(device["name"])) for device in _outputs(sounddevice)]
-    matches = [index for index, present in outputs if present == name]
+    there = [(int(device["index"]), str(device["name"])) for device in _devices(sounddevice, kind)]
+    matches = [index for index, present in there if present == name]
     if not matches:
-        matches = [index for index, present in outputs if name.casefold() in present.casefold()]
+        matches = [index for index, present in there if name.casefold() in present.casefold()]
     if len(matches) == 1:
         return matches[0]
-    fault = "several output devices are" if matches else "no output device is"
+    fault = f"several {kind} devices are" if matches else f"no {kind} device is"
+    key = "sound.device" if kind == "output" else "sound.input"
     raise SoundMissing(
-        f"{fault} called {name!r}; plug it in, or set sound.device to one of these. {_present(sounddevice)}"
+        f"{fault} called {name!r}; plug it in, or set {key} to one of these. {_present(sounddevice, kind)}"
     )
 
 
-def _outputs(sounddevice: Any) -> list[Any]:
-    return [device for device in sounddevice.query_devices() if device["max_output_channels"] > 0]
+def _devices(sounddevice: Any, kind: Kind) -> list[Any]:
+    return [device for device in sounddevice.query_devices() if device[f"max_{kind}_channels"] > 0]
 
 
-def _present(sounddevice: Any) -> str:
-    names = [repr(str(device["name"])) for device in _outputs(sounddevice)]
-    return f"Present: {', '.join(names) or 'no output device at all'}."
+def _present(sounddevice: Any, kind: Kind) -> str:
+    names = [repr(str(device["name"])) for device in _devices(sounddevice, kind)]
+    return f"Present: {', '.join(names) or f'no {kind} device at all'}."
 
 
 def _sound_cards() -> str:

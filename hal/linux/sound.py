@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from hal.errors import SoundLost, SoundMissing
 from hal.linux.dac_time import DacTime
-from hal.linux.portaudio import LIBRARY, find, on_thread
+from hal.linux.portaudio import LIBRARY, Kind, find, on_thread
 from hal.ports import SoundStatus
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class PortAudioCard:
 
 class PortAudioStream:
     """An open device. The loop writes into the ring, PortAudio's thread takes from it."""
+
+    kind: Kind = "output"
 
     def __init__(
         self,

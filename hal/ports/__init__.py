@@ -27,7 +27,7 @@ from hal.ports.network import (
     Webcast,
     Webcasts,
 )
-from hal.ports.sound import SoundCard, SoundStatus, SoundStream, Speech
+from hal.ports.sound import Capture, LineInput, SoundCard, SoundStatus, SoundStream, Speech
 from hal.ports.storage import Database, Disk, StagedFile
 from hal.ports.time import Clock
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Broker",
     "BrokerSession",
+    "Capture",
     "Clock",
     "Connect",
     "ControlCall",
@@ -51,6 +52,7 @@ __all__ = [
     "Download",
     "Hardware",
     "InputLine",
+    "LineInput",
     "LineSpec",
     "Lines",
     "Message",

@@ -8,7 +8,7 @@ from typing import Any
 from hal.ports.box import ControlDoor, Supervisor
 from hal.ports.lines import Lines, SerialPort
 from hal.ports.network import Broker, Datagrams, Web, Webcasts
-from hal.ports.sound import SoundCard, Speech
+from hal.ports.sound import LineInput, SoundCard, Speech
 from hal.ports.storage import Database, Disk
 from hal.ports.time import Clock
 
@@ -30,5 +30,7 @@ class Hardware:
     database: Database
     supervisor: Supervisor
     control: ControlDoor
+    line_in: LineInput | None = None
+    """None: this node has no input."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Free text for the birth certificate: which driver serves each door, versions."""

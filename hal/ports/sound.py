@@ -1,4 +1,4 @@
-"""The doors of sound: the card, and the voice that reads text."""
+"""The doors of sound: the card, its input, and the voice that reads text."""
 
 from __future__ import annotations
 
@@ -69,6 +69,31 @@ class SoundCard(Protocol):
 
     def present(self) -> bool:
         """Whether the configured device can be seen now. May take some ms; never raises."""
+
+
+class Capture(Protocol):
+    """An open input, listening. Nothing is kept of it but what waits to be read."""
+
+    discarded: int
+    """Frames that came while half a second waited already: the newest go, and are counted here."""
+
+    async def read(self) -> Frames:
+        """The next 1 to 24,000 frames, mono, at 48 kHz; waits for them. One reader at a time.
+
+        What came before the device failed is given first. Raises SoundLost when nothing has come for 3 s, or
+        the device is gone; and then ever after. Cancelled, nothing is lost.
+        """
+
+    async def close(self) -> None:
+        """Stop listening at once. Idempotent, never raises."""
+
+
+class LineInput(Protocol):
+    """One input device, known by name, 48 kHz; several channels are heard as their mean."""
+
+    async def open(self) -> Capture:
+        """Listen from now on. Raises SoundMissing when the device is not there, or is held by someone else.
+        One capture at a time. Cancelled, the device is free."""
 
 
 class Speech(Protocol):

@@ -18,6 +18,7 @@ from hal.sim.datagram import VirtualDatagrams
 from hal.sim.disk import VirtualDisk
 from hal.sim.gpio import VirtualLines
 from hal.sim.heard import Ears, Heard
+from hal.sim.line_in import VirtualLineIn
 from hal.sim.link import VirtualSession
 from hal.sim.network import VirtualWeb
 from hal.sim.sound import VirtualCard
@@ -93,6 +94,7 @@ class Doors:
         disk: VirtualDisk,
         database: VirtualDatabase,
         drift_ppm: float,
+        line_in: bool,
         watchdog_s: float | None,
         seed: int,
     ) -> None:
@@ -100,6 +102,8 @@ class Doors:
         self.heard = Heard()
         self.loud = LoudEar()
         self.card = VirtualCard(clock, Ears(self.heard, self.loud), drift_ppm)
+        self.line_in = VirtualLineIn(clock)
+        """The node has it if `line_in`."""
         self.speech = VirtualSpeech()
         self.lines = VirtualLines(clock)
         self.serial = serial
@@ -122,6 +126,7 @@ class Doors:
             database=database,
             supervisor=self.supervisor,
             control=self.control,
+            line_in=self.line_in if line_in else None,
             facts={"world": seed},
         )
 
@@ -145,6 +150,7 @@ class Doors:
     def die(self, *, killed: bool) -> None:
         """Nothing works any more for whoever still holds these doors."""
         self.card.unplug()
+        self.line_in.unplug()
         self.supervisor.stopping()
         self.lines.close()
         self.serial.missing = True

@@ -48,7 +48,7 @@ Agent = Callable[[Hardware], Coroutine[Any, Any, Any]]
 
 class World:
     """See the module. `rule` tells the checkers of the amplifier's lines and times; the attributes `card`,
-    `heard`, `lines`, `serial`, `control`, `disk`, `database` and `supervisor` are those of the living process."""
+    `line_in`, `heard`, `lines`, `serial`, `control`, `disk`, `database` and `supervisor` are those of the living process."""
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class World:
         disk_bytes: int = 8 << 30,
         battery: bool = True,
         drift_ppm: float = 0.0,
+        line_in: bool = False,
         watchdog_s: float | None = 60.0,
         address: str = "10.0.0.2",
         name: str = "",
@@ -94,6 +95,8 @@ class World:
         """(from ns, to ns, precedence) of audible programmes, for a test that knows them."""
         self._battery = battery
         self._drift_ppm = drift_ppm
+        self._line_in = line_in
+        """Whether the node has an input."""
         self._watchdog_s = watchdog_s
         self._powered = True
         self._number = 0
@@ -236,6 +239,7 @@ class World:
             disk=self.disk,
             database=self.database,
             drift_ppm=self._drift_ppm,
+            line_in=self._line_in,
             watchdog_s=self._watchdog_s,
             seed=self.seed,
         )
@@ -244,6 +248,7 @@ class World:
         self.serial, self.supervisor = doors.serial, doors.supervisor
         self.control = doors.control
         self.speech = doors.speech
+        self.line_in = doors.line_in
 
     def _unplug(self, *, killed: bool) -> None:
         """Keep what happened, and kill the doors. `killed`: only the process ends, not the machine."""
