@@ -1,4 +1,4 @@
-"""What tests of more than one room share: a real broker."""
+"""What tests of more than one room share: a real broker, and how hypothesis looks for examples."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.mosquitto import MISSING, PROGRAM, Mosquitto
+
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
+"""The same examples each time, however slow the machine is; `--hypothesis-seed=N` looks for others."""
 
 MosquittoMaker = Callable[..., Mosquitto]
 """Takes the keywords of `Mosquitto` and returns a started one."""

@@ -1,4 +1,4 @@
-"""Twenty-five random villages, three days each; `make seeds N=200` runs weeks. A failing seed says how to replay it."""
+"""Twenty-five random villages, two days each; `make seeds N=200` runs weeks. A failing seed says how to replay it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.seeds.week import lived
 
-DAYS = 3
+DAYS = 2
 
 
 @pytest.fixture(autouse=True)
