@@ -13,7 +13,7 @@ from tests.mosquitto import MISSING, PROGRAM, Mosquitto
 
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
-"""The same examples each time, however slow the machine is; `--hypothesis-seed=N` looks for others."""
+"""The same examples each time, however slow the machine is."""
 
 MosquittoMaker = Callable[..., Mosquitto]
 """Takes the keywords of `Mosquitto` and returns a started one."""

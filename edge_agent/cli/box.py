@@ -167,10 +167,12 @@ def _ask(asked: dict[str, Any], path: Path, *, as_json: bool, tongue: Language) 
     return 0 if answer["ok"] else REFUSED
 
 
-def reach(asked: dict[str, Any], path: Path, tongue: Language) -> dict[str, Any] | None:
+def reach(
+    asked: dict[str, Any], path: Path, tongue: Language, *, patience_s: float = _PATIENCE_S
+) -> dict[str, Any] | None:
     """The node's answer; None, and a complaint that says why, when nobody answers."""
     try:
-        answer: dict[str, Any] = json.loads(_talk(path, json.dumps(asked).encode() + b"\n"))
+        answer: dict[str, Any] = json.loads(_talk(path, json.dumps(asked).encode() + b"\n", patience_s))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "…"
         code = "box_forbidden" if isinstance(error, PermissionError) else "box_unreachable"
@@ -185,12 +187,12 @@ def refused(answer: dict[str, Any], tongue: Language) -> int:
     return REFUSED
 
 
-def _talk(path: Path, line: bytes) -> bytes:
+def _talk(path: Path, line: bytes, patience_s: float) -> bytes:
     """One line there, one line back. Raises OSError; ValueError when it hung up without an answer."""
     from hal.linux.control import short_path
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(_PATIENCE_S)
+        connection.settimeout(patience_s)
         with short_path(path) as name:
             connection.connect(name)
         connection.sendall(line)

@@ -19,6 +19,8 @@ from edge_agent.cli import box, speech
 
 _MIB: Final = 1 << 20
 _PAGE: Final = 300
+_LONG_S: Final = 3600.0
+"""A large file on a slow card takes minutes to hash."""
 HELP: Final = (
     "Kho tệp của nút / the node's files. 0 xong/done; 1 bị từ chối hoặc có tệp hỏng/refused, or a file is spoilt; "
     "3 không tới được nút/node cannot be reached."
@@ -89,7 +91,7 @@ def verify(
     spoilt: list[dict[str, str]] = []
     with Progress(disable=as_json, transient=True) as progress:
         for media in progress.track(held, description=catalogue.say("cache_verifying", tongue)):
-            verdict = box.reach({"do": "verify", "media": media}, path, tongue)
+            verdict = box.reach({"do": "verify", "media": media}, path, tongue, patience_s=_LONG_S)
             if verdict is None:
                 return box.UNREACHABLE
             if not verdict["ok"]:
@@ -118,7 +120,7 @@ def collect(
     """Remove every file that no document wants and nobody uses."""
     tongue = speech.language(lang)
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
-    answer = box.reach({"do": "collect"}, path, tongue)
+    answer = box.reach({"do": "collect"}, path, tongue, patience_s=_LONG_S)
     if answer is None:
         return box.UNREACHABLE
     if as_json:
@@ -158,7 +160,7 @@ def import_(
     except OSError as error:
         facts = {"path": error.filename or stick, "why": error.strerror or str(error)}
         raise speech.Usage("file_unreadable", **facts) from None
-    answer = box.reach({"do": "import"}, path, tongue)
+    answer = box.reach({"do": "import"}, path, tongue, patience_s=_LONG_S)
     if answer is None:
         return box.UNREACHABLE
     if as_json:

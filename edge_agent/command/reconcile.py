@@ -288,28 +288,38 @@ class Reconciler:
 
     async def _fetch(self, document: Document) -> None:
         """Again and again, until it is here, or a newer one came."""
-        pointer, wait_s = document.pointer, _FETCH_AGAIN_S[0]
-        assert pointer is not None
+        wait_s = _FETCH_AGAIN_S[0]
         try:
             while self._fetching.get(document.doc) == document.digest and not self._old(document):
                 try:
-                    body = await self._larder.fetched(
-                        documents.pointed_at(pointer), pointer.url, most=pointer.size
-                    )
-                    self._prove(document)
-                    await self._apply(document, body)
-                except (MediaRefused, DatabaseError, DiskError) as error:
-                    logger.warning("A document cannot be fetched yet. doc=%s error=%s", document.doc, error)
-                    if isinstance(error, MediaRefused):
-                        await self._report(document, "pending", DocumentRefused(error.code, error.text))
-                    await asyncio.sleep(wait_s)
-                    wait_s = min(wait_s * 2, _FETCH_AGAIN_S[1])
-                except DocumentRefused as refusal:
-                    await self._report(document, "rejected", refusal)
-                    return
+                    if await self._fetched(document):
+                        return
+                except (DatabaseError, DiskError) as error:
+                    logger.warning("A document cannot be stored yet. doc=%s error=%s", document.doc, error)
+                except Exception:
+                    logger.exception("A document failed in a way nobody foresaw. doc=%s", document.doc)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _FETCH_AGAIN_S[1])
         finally:
             if self._fetching.get(document.doc) == document.digest:
                 del self._fetching[document.doc]
+
+    async def _fetched(self, document: Document) -> bool:
+        """One attempt; whether it is settled, well or not. Raises DatabaseError, DiskError."""
+        pointer = document.pointer
+        assert pointer is not None
+        try:
+            body = await self._larder.fetched(documents.pointed_at(pointer), pointer.url, most=pointer.size)
+            self._prove(document)
+            if not self._old(document):
+                await self._apply(document, body)
+        except MediaRefused as refusal:
+            logger.warning("A document cannot be fetched yet. doc=%s why=%s", document.doc, refusal.text)
+            await self._report(document, "pending", DocumentRefused(refusal.code, refusal.text))
+            return False
+        except DocumentRefused as refusal:
+            await self._report(document, "rejected", refusal)
+        return True
 
     # ------------------------------------------------------------ what is told
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import BinaryIO, Final
+from collections.abc import Coroutine
+from typing import Any, BinaryIO, Final
 
 from edge_agent.cache.hashing import digest_of
 from edge_agent.cache.steward import Steward
@@ -38,6 +39,7 @@ class Stick:
         self._steward = steward
         self._reconciler = reconciler
         self._taking = asyncio.Lock()
+        self._fetching: set[asyncio.Task[None]] = set()
 
     async def take(self) -> list[Found]:
         """Documents first, because they say which files are wanted. Each file is removed once it is dealt with.
@@ -58,12 +60,19 @@ class Stick:
             with self._disk.open_read(f"{DIRECTORY}/{name}") as reader:
                 blob = await asyncio.to_thread(reader.read, SIZE_MAX + 1)
             doc = _kind(blob)
-            refusal = await self._reconciler.arrived(doc, blob, tell=True, spawn=_no_fetch)
+            refusal = await self._reconciler.arrived(doc, blob, tell=True, spawn=self._spawn)
         except (Refused, DiskError, DatabaseError) as error:
             return Found(name=name, done="refused", why=str(error))
         if refusal is not None:
             return Found(name=name, done="refused", why=refusal.text)
         return Found(name=name, done="applied" if doc.value in self._reconciler.have else "known")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """A document behind a pointer is fetched over the network like any other, once there is one."""
+        task = asyncio.create_task(work, name=name)
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+        return task
 
     async def _file(self, name: str, size: int) -> Found:
         try:
@@ -103,8 +112,3 @@ def _kind(blob: bytes) -> Doc:
                 break
     assert refusal is not None
     raise refusal
-
-
-def _no_fetch(work: object, *, name: str) -> asyncio.Task[None]:
-    """A document behind a pointer is fetched over the network like any other, once there is one."""
-    return asyncio.get_running_loop().create_task(work, name=name)  # type: ignore[arg-type] # the reconciler's own coroutine

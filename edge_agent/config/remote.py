@@ -135,6 +135,7 @@ async def choose(settings: Settings, disk: Disk) -> Chosen:
             logger.error("The settings on trial did not prove themselves; the node starts without them.")
             await disk.write_atomic(FAILED, await disk.read(TRYING))
             await disk.remove(TRYING)
+            await disk.remove(TRIAL)  # a cut between the two left both
             return Chosen(settings=await _with(settings, disk, REMOTE), failed=True)
         if await _read(disk, TRIAL) is not None:
             tried = await _with(settings, disk, TRIAL, strict=True)

@@ -106,6 +106,7 @@ class Console:
         self._agent = agent
         self._live = live or NothingLive()
         self._answers = answers
+        self._looking = asyncio.Lock()
         self._started_ns = clock.monotonic_ns()
         self._asked = 0
 
@@ -126,11 +127,35 @@ class Console:
     async def _serve(self) -> None:
         desk = await self._door.open()
         try:
-            while True:
-                call = await desk.receive()
-                await call.answer(msgspec.json.encode(await self._answer(call)))
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    call = await desk.receive()
+                    if self._takes_long(call):
+                        group.create_task(self._look_up_beside(call), name="look up")
+                    else:
+                        await call.answer(msgspec.json.encode(await self._answer(call)))
         finally:
             await desk.close()
+
+    def _takes_long(self, call: ControlCall) -> bool:
+        """Whether it is looked up beside: a stop never waits for a file that is hashed."""
+        try:
+            asked = read(call.line)
+        except Refused:
+            return False
+        return not isinstance(asked, StopRequest | ReleaseRequest | LiveRequest | StatusRequest)
+
+    async def _look_up_beside(self, call: ControlCall) -> None:
+        """One after another, so that many who look leave room for who stops."""
+        async with self._looking:
+            try:
+                answer = await self._answer(call)
+            except Exception:
+                log.exception("What was looked up at the box failed.")
+                answer = RefusedAnswer(
+                    code=ReasonCode.INTERNAL, text="The node failed inside; look into its log."
+                )
+        await call.answer(msgspec.json.encode(answer))
 
     async def _answer(self, call: ControlCall) -> Answer:
         try:

@@ -8,6 +8,7 @@ stop writes the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections import deque
@@ -80,7 +81,8 @@ class BlackBox(logging.Handler):
         self._waiting.append(event)
         self._worst = max(self._worst, record.levelno)
         if record.levelno >= logging.WARNING and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody writes any more
+                self._loop.call_soon_threadsafe(self._wake.set)
 
     async def life(self) -> None:
         """Listen, and write in batches, until cancelled; then write what is left."""

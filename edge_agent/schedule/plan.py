@@ -33,6 +33,7 @@ from edge_agent.schedule.forms import DAYS, FORMS, RULES_MAX, PartForm, RuleForm
 
 DAY_MIN: Final = 24 * 60
 FAULTS_MAX: Final = 20
+TURNS_MAX: Final = 20_000
 SKIP_GRACE_S: Final = 60
 ALWAYS_GRACE_S: Final = 86_400
 _EVERY_DAY: Final = 0b1111111
@@ -111,6 +112,10 @@ def read(body: bytes, signed: Signed, *, line_in: bool = False) -> Plan:
             rules.append(_rule(form, signed))
         if len(faults) >= FAULTS_MAX:
             break
+    turns = sum(len(rule.minutes) for rule in rules)
+    if turns > TURNS_MAX:
+        text = f"The rules have {turns} turns a day; a node looks after {TURNS_MAX} at most. Take fewer."
+        faults.append(Fault("$.rules", text))
     if faults:
         first = faults[0]
         text = f"The schedule has {len(faults)} fault(s), the first at {first.path}: {first.message}"

@@ -44,7 +44,7 @@ from edge_agent.schedule import fired
 from edge_agent.schedule import plan as plans
 from edge_agent.schedule.fired import Begun
 from edge_agent.schedule.occurrences import Occurrence, between, collisions, upcoming
-from edge_agent.schedule.plan import Plan
+from edge_agent.schedule.plan import Plan, Rule
 from edge_agent.schedule.settings import ScheduleSettings
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Clock, Database
@@ -60,6 +60,7 @@ MISSED_MAX: Final = 1_000
 """So many missed turns are told one by one after an outage; older ones are only counted in the log."""
 _RETRY_S: Final = 5.0
 _TIDY_EVERY: Final = timedelta(days=1)
+_LONG: Final = timedelta(hours=12)
 _PROVIDE_EVERY: Final = timedelta(hours=1)
 _SOON: Final = timedelta(hours=26)
 VERB: Final = "schedule"
@@ -232,7 +233,7 @@ class Scheduler:
         if not self._believes(sight):
             return SLICE_S
         if self._plan.rules:
-            due = self._due(sight.now)
+            due = await self._found_due(sight.now)
             if due.missed or due.dropped:
                 await self._miss(due, sight, now_ns)
             self._over.intersection_update({one.key for one in due.begin})
@@ -248,6 +249,12 @@ class Scheduler:
         return sight.quality.trusted or (
             self._settings.estimated_plays and sight.quality is Quality.ESTIMATED
         )
+
+    async def _found_due(self, now: datetime) -> _Due:
+        """What is due; after a long absence it takes a while to find, and the loop goes on meanwhile."""
+        if self._seen is not None and now - self._seen > _LONG:
+            return await asyncio.to_thread(self._due, now)
+        return self._due(now)
 
     def _due(self, now: datetime) -> _Due:
         """What may begin now, and what has become too late since the last look."""
@@ -328,6 +335,7 @@ class Scheduler:
             volume=rule.volume,
             zones=rule.zones,
             title=rule.title,
+            media=_only_recording(rule),
             parts=rule.parts,
             starts_at=occurrence.at if rule.together and late_s < 1 else None,
             max_s=rule.max_s,
@@ -453,6 +461,12 @@ def _told(one: Occurrence) -> Turn:
     rule = one.rule
     at, klass = one.at.isoformat(timespec="minutes"), rule.precedence.wire
     return Turn(at=at, rule=rule.id, title=rule.title, klass=klass, parts=len(rule.parts))
+
+
+def _only_recording(rule: Rule) -> Digest | None:
+    """What counts as a repetition for the house rules: a recording that is played by itself."""
+    recordings = [part.media for part in rule.parts if isinstance(part, Recording)]
+    return recordings[0] if len(recordings) == len(rule.parts) == 1 else None
 
 
 def _row(occurrence: Occurrence) -> Begun:

@@ -199,7 +199,7 @@ def test_a_config_with_problems_does_not_keep_anybody_from_stopping(
 ) -> None:
     asked: list[Path] = []
 
-    def talk(path: Path, _line: bytes) -> bytes:
+    def talk(path: Path, _line: bytes, _patience_s: float) -> bytes:
         asked.append(path)
         raise PermissionError(13, "Permission denied")
 

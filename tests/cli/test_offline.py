@@ -34,7 +34,9 @@ class Node:
         self.waits = False
         self.files: list[dict[str, str]] = []
 
-    def reach(self, asked: dict[str, Any], _path: Path, _tongue: Language) -> dict[str, Any] | None:
+    def reach(
+        self, asked: dict[str, Any], _path: Path, _tongue: Language, **_: float
+    ) -> dict[str, Any] | None:
         self.asked.append(asked)
         if self.gone:
             return None

@@ -40,7 +40,9 @@ class Node:
         self.asked: list[dict[str, Any]] = []
         self.answer: dict[str, Any] | None = {}
 
-    def reach(self, asked: dict[str, Any], _path: Path, _tongue: Language) -> dict[str, Any] | None:
+    def reach(
+        self, asked: dict[str, Any], _path: Path, _tongue: Language, **_: float
+    ) -> dict[str, Any] | None:
         self.asked.append(asked)
         if self.answer is None:
             return None

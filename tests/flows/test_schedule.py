@@ -365,3 +365,60 @@ def test_a_withdrawn_schedule_begins_nothing_and_clearing_it_at_the_broker_chang
         assert set(turns(village)) == {"mot"}
 
     village.tell(story)
+
+
+def test_one_recording_is_not_played_more_often_than_the_house_allows(short: Programme) -> None:
+    rules = msgspec.structs.replace(SETTINGS.governor, repeats_a_day=2)
+    village = Village(settings=msgspec.structs.replace(SETTINGS, governor=rules))
+    asset = short.on(village)
+
+    async def story() -> None:
+        often = rule("nhieu", in_minutes(village, 3), asset, repeat={"times": 4, "every_min": 5})
+        await village.applied("schedule", {"rules": [often]})
+        await asyncio.sleep(1_800)
+        ends = [(entry["outcome"], entry["code"]) for entry in village.stored()]
+        assert ends == [("AIRED", None)] * 2 + [("REFUSED", "governor")] * 2
+
+    village.tell(story)
+
+
+def test_a_month_without_power_is_told_turn_by_turn_and_nothing_is_made_up_for(
+    village: Village, short: Programme
+) -> None:
+    asset = short.on(village)
+
+    async def story() -> None:
+        await village.applied("schedule", {"rules": [rule("ngay", in_minutes(village, 60), asset)]})
+        await village.world.outage(dark_s=30 * 86_400)
+        await asyncio.sleep(1_200)
+        ends = [
+            (entry["outcome"], entry["code"]) for entry in village.stored() if entry["verb"] == "schedule"
+        ]
+        assert ends == [("MISSED", "interrupted")] * 30
+        await village.until(lambda: len(village.reports()) == 30, within_s=900)
+
+    village.tell(story, limit_s=40 * 86_400)
+    assert village.world.lives()[-1].heard.frames_heard == 0
+
+
+def test_a_pointer_whose_server_is_away_is_asked_again_and_costs_no_order(
+    village: Village, short: Programme
+) -> None:
+    asset = short.on(village)
+    body = json.dumps({"rules": [rule("cham", "05:30", asset)]}).encode()
+    there = village.put("lich.json", body)
+    village.world.web_server.put(there.url, unreachable=True)
+
+    async def story() -> None:
+        pointer = Pointer(url=there.url, sha256=there.digest, size=len(body))
+        village.desire("schedule", None, pointer=pointer)
+        await village.until(lambda: village.up("reported/schedule"))
+        assert village.reported("schedule")["status"] == "pending"
+        village.world.database.fail("full", times=6)
+        await asyncio.sleep(120)
+        village.world.database.mend()
+        assert await village.ends(village.play(asset)) == ["successful"]
+        village.world.web_server.put(there.url, body)
+        await village.until(lambda: village.reported("schedule")["status"] == "applied", within_s=4_000)
+
+    village.tell(story, limit_s=10_000)

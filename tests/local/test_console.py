@@ -15,7 +15,7 @@ from edge_agent import kept
 from edge_agent.clocktrust import ClockSettings, ClockTrust
 from edge_agent.errors import Refused
 from edge_agent.local.console import Console
-from edge_agent.local.requests import StopRequest, read
+from edge_agent.local.requests import CollectRequest, LookedUp, LookUp, StopRequest, VerifyAnswer, read
 from edge_agent.model import NodeId, Play, Precedence, ReasonCode
 from edge_agent.report import outbox, status
 from edge_agent.report.outbox import Outbox
@@ -27,6 +27,16 @@ from hal.sim.database import VirtualDatabase
 from tests.junction import Junction, end_of, reason_of
 
 
+class Slow:
+    """Looks up for a hundred seconds, and fails at what is called so."""
+
+    async def look_up(self, asked: LookUp) -> LookedUp:
+        await asyncio.sleep(100)
+        if isinstance(asked, CollectRequest):
+            raise TypeError("nobody foresaw this")
+        return VerifyAnswer(fault=None)
+
+
 class Box(Junction):
     """A junction with somebody at the box."""
 
@@ -34,6 +44,7 @@ class Box(Junction):
         super().__init__()
         self.door = VirtualControl()
         self.alerts: Alerts
+        self.answers: Slow | None = None
 
     def tell(self, story: Callable[[Router], Awaitable[None]]) -> None:
         """Tell a story while the console lives, too."""
@@ -55,6 +66,7 @@ class Box(Junction):
                 alerts=self.alerts,
                 node="thon-3",
                 agent="0.1.0",
+                answers=self.answers,
             )
             life = asyncio.create_task(console.life(), name="console")
             await asyncio.sleep(0.01)
@@ -231,5 +243,33 @@ def test_a_door_that_cannot_be_opened_is_tried_again() -> None:
         box.door.broken = False
         await asyncio.sleep(31)
         assert (await box.ask(do="status"))["ok"]
+
+    box.tell(story)
+
+
+def test_a_stop_does_not_wait_for_a_file_that_is_hashed() -> None:
+    box = Box()
+    box.answers = Slow()
+
+    async def story(_: Router) -> None:
+        media = "sha256:" + "0" * 64
+        hashing = [asyncio.create_task(box.ask(do="verify", media=media)) for _ in range(2)]
+        failing = asyncio.create_task(box.ask(do="collect"))
+        await asyncio.sleep(1)
+        before_ns = box.clock.monotonic_ns()
+        assert (await box.ask(do="stop", for_s=600))["ok"]
+        assert box.clock.monotonic_ns() == before_ns
+        assert [await one for one in hashing] == [{"ok": True, "fault": None}] * 2
+        assert (await failing)["code"] == "internal"
+        assert (await box.ask(do="status"))["ok"], "the console lives on"
+
+    box.tell(story)
+
+
+def test_what_nobody_looks_up_here_is_refused() -> None:
+    box = Box()
+
+    async def story(_: Router) -> None:
+        assert (await box.ask(do="collect"))["code"] == "unsupported"
 
     box.tell(story)

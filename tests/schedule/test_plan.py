@@ -98,3 +98,11 @@ def test_a_programme_has_its_parts_in_order() -> None:
 
 def test_an_empty_list_is_a_schedule_too() -> None:
     assert read(b'{"rules": []}', signed()).rules == ()
+
+
+def test_more_turns_than_anybody_can_hear_are_refused() -> None:
+    every_minute = [f"{minute // 60:02}:{minute % 60:02}" for minute in range(48)]
+    many = [rule(id=f"r{n}", at=every_minute) for n in range(420)]
+    ((path, message),) = faults(*many)
+    assert path == "$.rules"
+    assert "20160 turns a day" in message
