@@ -21,7 +21,7 @@ imports run in the same direction, top to bottom, and results return as the valu
                                             tally execution inbox settings; alerts: cap area assessment bulletins stored
                                             alert_desk alert_settings;
                                             desired state: documents json_lines reconcile stick; time_answer
-    schedule/       INLET: the clock        scheduler occurrences plan forms fired standing settings
+    schedule/       INLET: the clock        scheduler turns occurrences plan forms fired standing settings
     sense/          INLET: the box itself   monitor light conditions settings
     local/          INLET: the technician   console requests answers settings
     router          the junction: one match from an intent to the room that does it

@@ -112,8 +112,10 @@ class Steward:
         self._addresses.clear()
         self._addresses.update({m: want.url for m, want in self._wants.items() if want.url is not None})
         self.surplus_mib = max(0, manifest.surplus_bytes(self._wants.values(), self._settings)) // MIB
-        self._today.hopeless.clear()
-        self._today.failures.clear()
+        for media, want in self._wants.items():  # another address is another chance
+            if media not in before or before[media].url != want.url:
+                self._today.hopeless.discard(media)
+                self._today.failures.pop(media, None)
         self._wake.set()
 
     # ------------------------------------------------------------ its life

@@ -105,6 +105,8 @@ class Reconciler:
         self._held: dict[Doc, _Held] = {}
         self._in_force: set[Doc] = set()
         self._said: dict[Doc, bytes] = {}
+        self._applying = asyncio.Lock()
+        """Of two documents that come together the newer one stays."""
         self._fetching: dict[Doc, str] = {}
         """The digest of the document whose body is being fetched."""
 
@@ -164,13 +166,14 @@ class Reconciler:
         try:
             document = documents.opened(blob, expected=doc)
             self._prove(document)
-            if self._old(document):
-                await self._report_old(document, tell=tell)
-                return None
-            if document.body is None:
+            if document.body is None and not self._old(document):
                 await self._fetch_later(document, spawn)
                 return None
-            await self._apply(document, document.body)
+            async with self._applying:
+                if self._old(document):
+                    await self._report_old(document, tell=tell)
+                else:
+                    await self._apply(document, document.body or b"")
         except DocumentRefused as refusal:
             if tell:
                 await self._report(document, "rejected", refusal, doc=doc)
@@ -310,9 +313,10 @@ class Reconciler:
         assert pointer is not None
         try:
             body = await self._larder.fetched(documents.pointed_at(pointer), pointer.url, most=pointer.size)
-            self._prove(document)
-            if not self._old(document):
-                await self._apply(document, body)
+            async with self._applying:
+                self._prove(document)
+                if not self._old(document):
+                    await self._apply(document, body)
         except MediaRefused as refusal:
             logger.warning("A document cannot be fetched yet. doc=%s why=%s", document.doc, refusal.text)
             await self._report(document, "pending", DocumentRefused(refusal.code, refusal.text))

@@ -47,6 +47,10 @@ TRIAL, TRYING = "config.trial.json", "config.trying.json"
 REMOTE, FAILED = "config.remote.json", "config.failed.json"
 TRIAL_S: Final = 300.0
 _LOOK_S: Final = 1.0
+_RETRY_S: Final = 30.0
+_NOTHING: Final = b"{}"
+_USELESS: Final = (DocumentRefused, ValueError, TypeError, AttributeError, RecursionError)
+"""What a file that is no settings may raise."""
 
 _UNPROVEN: Final = (
     "The settings were tried, and no session stood within five minutes; the ones before are in use."
@@ -131,22 +135,35 @@ def _worded(code: str, details: Mapping[str, str]) -> str:
 async def choose(settings: Settings, disk: Disk) -> Chosen:
     """What to start with, before any room is built. Never raises: in doubt the file alone counts."""
     try:
-        if await _read(disk, TRYING) is not None:
+        return await _chosen(settings, disk)
+    except Exception:
+        logger.exception("The settings of the server cannot be used; the file alone counts.")
+        return Chosen(settings=settings)
+
+
+async def _chosen(settings: Settings, disk: Disk) -> Chosen:
+    trying, remote = await _read(disk, TRYING), await _read(disk, REMOTE)
+    if trying is not None:
+        failed = trying != remote  # else the power went when they had just proved themselves
+        if failed:
             logger.error("The settings on trial did not prove themselves; the node starts without them.")
-            await disk.write_atomic(FAILED, await disk.read(TRYING))
-            await disk.remove(TRYING)
-            await disk.remove(TRIAL)  # a cut between the two left both
-            return Chosen(settings=await _with(settings, disk, REMOTE), failed=True)
-        if await _read(disk, TRIAL) is not None:
-            tried = await _with(settings, disk, TRIAL, strict=True)
-            await disk.write_atomic(TRYING, await disk.read(TRIAL))
+            await disk.write_atomic(FAILED, trying)
+        await disk.remove(TRYING)
+        await disk.remove(TRIAL)  # a cut between the two left both
+        return Chosen(settings=await _with(settings, disk, REMOTE), failed=failed)
+    trial = await _read(disk, TRIAL)
+    if trial is not None:
+        try:
+            tried = await _with(settings, disk, TRIAL)
+        except _USELESS as error:
+            logger.error("The settings to be tried cannot be used. error=%r", error)  # noqa: TRY400 - the sentence says it all
+            await disk.remove(TRIAL)
+        else:
+            await disk.write_atomic(TRYING, trial)
             await disk.remove(TRIAL)
             logger.info("New settings of the server are on trial. for_s=%.0f", TRIAL_S)
             return Chosen(settings=tried, trial=True)
-        return Chosen(settings=await _with(settings, disk, REMOTE))
-    except (DiskError, DocumentRefused) as error:
-        logger.error("The settings of the server cannot be used; the file alone counts. error=%s", error)  # noqa: TRY400 - the sentence says it all
-        return Chosen(settings=settings, failed=True)
+    return Chosen(settings=await _with(settings, disk, REMOTE))
 
 
 class RemoteConfig:
@@ -185,25 +202,39 @@ class RemoteConfig:
         """See `desired.Taker`. What is in use already, or has just failed, is not tried again."""
         tables: Tables = {} if understood is None else understood.content
         text = json.dumps(tables, sort_keys=True).encode()
-        if await _read(self._disk, REMOTE) == text or (
-            not tables and await _read(self._disk, REMOTE) is None
-        ):
-            return None
-        if self.trial and await _read(self._disk, TRYING) == text:
+        trying, remote = await _read(self._disk, TRYING), await _read(self._disk, REMOTE)
+        if self.trial and trying == text:
             return "The settings are on trial."
+        if text == (remote if remote is not None else _NOTHING):
+            await self._disk.remove(TRIAL)
+            if not self.trial:
+                return None
+            await self._disk.remove(TRYING)  # back to what has proved itself: the trial of the others is over
+            return self._start_again("back to the settings before")
         if await _read(self._disk, FAILED) == text:
             return _UNPROVEN
         await self._disk.write_atomic(TRIAL, text)
-        logger.info("The node starts again to try new settings.")
+        if self.trial:
+            await self._disk.remove(TRYING)
+        return self._start_again("to try new settings")
+
+    def _start_again(self, why: str) -> str:
+        logger.info("The node starts again, %s.", why)
         self._leave()
-        return "The settings are tried with the next start."
+        return f"The node starts again, {why}."
 
     async def life(self, verdicts: Verdicts) -> None:
         """On trial: wait for a session. With one the settings stay, without they go."""
         if self._chosen.failed:
-            await verdicts.settled(Doc.CONFIG, DocumentRefused(ReasonCode.TIMEOUT, _UNPROVEN))
-        if not self.trial:
-            await asyncio.Event().wait()
+            await self._tell(verdicts, DocumentRefused(ReasonCode.TIMEOUT, _UNPROVEN))
+        if self.trial and await self._connects():
+            await self._keep()
+            await self._tell(verdicts, None)
+            logger.info("The new settings have proved themselves.")
+        await asyncio.Event().wait()
+
+    async def _connects(self) -> bool:
+        """Whether a session stands within the trial's time; without one the process leaves."""
         try:
             async with asyncio.timeout(TRIAL_S):
                 while not self._connected():  # noqa: ASYNC110 - the inbox tells nobody
@@ -211,31 +242,40 @@ class RemoteConfig:
         except TimeoutError:
             logger.error("No session stood with the new settings; the node goes back to the ones before.")  # noqa: TRY400 - the sentence says it all
             self._leave()
-            await asyncio.Event().wait()
+            return False
+        return True
+
+    async def _keep(self) -> None:
+        """They count from now on; tried until it is stored."""
         while True:
             try:
-                await self._disk.write_atomic(REMOTE, await self._disk.read(TRYING))
-                await self._disk.remove(TRYING)
-                self.trial = False
-                await verdicts.settled(Doc.CONFIG, None)
-                logger.info("The new settings have proved themselves.")
-                break
-            except (DiskError, DatabaseError) as error:
+                text = await _read(self._disk, TRYING)
+                if text is not None:
+                    await self._disk.write_atomic(REMOTE, text)
+                    await self._disk.remove(TRYING)
+            except DiskError as error:
                 logger.warning("That the settings proved themselves cannot be stored yet. error=%s", error)
-                await asyncio.sleep(30)
-        await asyncio.Event().wait()
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self.trial = False
+                return
+
+    @staticmethod
+    async def _tell(verdicts: Verdicts, refusal: DocumentRefused | None) -> None:
+        """Tell the verdict; tried until it is stored."""
+        while True:
+            try:
+                await verdicts.settled(Doc.CONFIG, refusal)
+            except (DiskError, DatabaseError) as error:
+                logger.warning("How a trial went cannot be told yet. error=%s", error)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                return
 
 
-async def _with(settings: Settings, disk: Disk, name: str, *, strict: bool = False) -> Settings:
+async def _with(settings: Settings, disk: Disk, name: str) -> Settings:
     text = await _read(disk, name)
-    if text is None:
-        return settings
-    try:
-        return overlaid(settings, json.loads(text))
-    except (DocumentRefused, ValueError, AttributeError):
-        if strict:
-            await disk.remove(name)
-        raise
+    return settings if text is None else overlaid(settings, json.loads(text))
 
 
 async def _read(disk: Disk, name: str) -> bytes | None:

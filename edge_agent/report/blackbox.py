@@ -63,7 +63,9 @@ class BlackBox(logging.Handler):
         self._untold = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._worst = logging.INFO
+        """A warning came."""
+        self._urgent = asyncio.Event()
+        """An error came."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one line down; from any thread, never raises."""
@@ -79,10 +81,10 @@ class BlackBox(logging.Handler):
             return
         self._untold += len(self._waiting) == WAITING_MAX
         self._waiting.append(event)
-        self._worst = max(self._worst, record.levelno)
         if record.levelno >= logging.WARNING and self._loop is not None:
+            event_of_it = self._urgent if record.levelno >= logging.ERROR else self._wake
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody writes any more
-                self._loop.call_soon_threadsafe(self._wake.set)
+                self._loop.call_soon_threadsafe(event_of_it.set)
 
     async def life(self) -> None:
         """Listen, and write in batches, until cancelled; then write what is left."""
@@ -101,18 +103,21 @@ class BlackBox(logging.Handler):
 
     async def _rest(self) -> None:
         """A quarter of an hour; a minute after a warning; after an error only what else comes at once."""
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(_CALM_S):
-                await self._wake.wait()
-                if self._worst < logging.ERROR:
-                    await asyncio.sleep(_SOON_S)
-        except TimeoutError:
-            return
+        for event, most_s in ((self._wake, _CALM_S), (self._urgent, _SOON_S)):
+            either = [asyncio.create_task(one.wait()) for one in (event, self._urgent)]
+            try:
+                done, _ = await asyncio.wait(either, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in either:
+                    one.cancel()
+            if not done or self._urgent.is_set():
+                return
 
     async def write_out(self) -> None:
         """Write what waits; a database that fails is tried again."""
-        events, self._worst = list(self._waiting), logging.INFO
+        events = list(self._waiting)
+        self._wake.clear()
+        self._urgent.clear()
         if not events:
             return
         if self._untold:

@@ -90,11 +90,17 @@ class Meter:
 
     async def life(self) -> None:
         """Write every hour, and a last time."""
+        keeping: asyncio.Task[None] | None = None
         try:
             while True:
                 await asyncio.sleep(KEEP_S)
-                await self._keep()
+                keeping = asyncio.create_task(self._keep(), name="keep the meter")
+                await asyncio.shield(keeping)
         finally:
+            if (
+                keeping is not None
+            ):  # what was handed to the database is written: it must not be counted twice
+                await asyncio.wait([keeping])
             await self._keep()
 
     async def _keep(self) -> None:
@@ -110,7 +116,8 @@ class Meter:
                 [(day, kind, *counts) for (day, kind), counts in unwritten.items()],
             )
             connection.execute(
-                "DELETE FROM meter WHERE day < (SELECT date(max(day), ?) FROM meter)", (f"-{_DAYS_MAX} days",)
+                "DELETE FROM meter WHERE day NOT IN (SELECT DISTINCT day FROM meter ORDER BY day DESC LIMIT ?)",
+                (_DAYS_MAX,),
             )
 
         try:
@@ -124,8 +131,8 @@ class Meter:
             counts = self._unwritten[key]
             counts[0] -= sent
             counts[1] -= received
-        this_month = self._day()[:7]
-        self._written = {key: sums for key, sums in self._written.items() if key[0] >= this_month}
+        for old in sorted(self._written)[: -3 * _DAYS_MAX]:
+            del self._written[old]
         self._unwritten = defaultdict(
             lambda: [0, 0], {key: counts for key, counts in self._unwritten.items() if any(counts)}
         )

@@ -55,6 +55,11 @@ def end(connection: sqlite3.Connection, key: str) -> None:
     connection.execute("UPDATE fired SET ended = 1 WHERE key = ?", (key,))
 
 
+def take_back(connection: sqlite3.Connection, key: str) -> None:
+    """Nothing of it has sounded, and it may still begin."""
+    connection.execute("DELETE FROM fired WHERE key = ? AND ended = 0", (key,))
+
+
 def known(connection: sqlite3.Connection, keys: Iterable[str]) -> set[str]:
     """Those that have a row."""
     found = (connection.execute("SELECT key FROM fired WHERE key = ?", (key,)).fetchone() for key in keys)

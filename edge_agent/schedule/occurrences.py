@@ -53,6 +53,10 @@ def between(plan: Plan, after: datetime, until: datetime) -> list[Occurrence]:
                     at = midnight + timedelta(minutes=minute)
                     if begin < at <= end:
                         found.append(Occurrence(rule=rule, at=at))
+    if any(
+        rule.minutes[-1] >= DAY_MIN for rule in plan.rules
+    ):  # a repetition may meet a turn of the next day
+        found = list({(one.at, one.rule.id): one for one in found}.values())
     return sorted(found, key=_order)
 
 
@@ -124,7 +128,7 @@ def _turns(rule: Rule, holidays: frozenset[int], begin: datetime) -> Iterator[da
     for day in range(start, min(rule.last, max(start, today) + _AHEAD_DAYS) + 1 + bool(late)):
         minutes = early if rule.on(day, holidays) else []
         if late and rule.on(day - 1, holidays):
-            minutes = sorted(minutes + late)
+            minutes = sorted({*minutes, *late})
         for minute in minutes:
             at = _midnight(day) + timedelta(minutes=minute)
             if at > begin:

@@ -28,11 +28,9 @@ from edge_agent.model import (
     Intent,
     Issuer,
     OrderId,
-    OrderState,
     Outcome,
     Programme,
     Reason,
-    ReasonCode,
     Recording,
     Step,
 )
@@ -44,8 +42,21 @@ from edge_agent.schedule import fired
 from edge_agent.schedule import plan as plans
 from edge_agent.schedule.fired import Begun
 from edge_agent.schedule.occurrences import Occurrence, between, collisions, upcoming
-from edge_agent.schedule.plan import Plan, Rule
+from edge_agent.schedule.plan import Plan
 from edge_agent.schedule.settings import ScheduleSettings
+from edge_agent.schedule.turns import (
+    BROKEN,
+    DOUBTFUL,
+    INTERNAL,
+    OFF,
+    WITHDRAWN,
+    Run,
+    failed,
+    only_recording,
+    put_off,
+    row,
+    told,
+)
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Clock, Database
 
@@ -61,6 +72,7 @@ MISSED_MAX: Final = 1_000
 _RETRY_S: Final = 5.0
 _TIDY_EVERY: Final = timedelta(days=1)
 _LONG: Final = timedelta(hours=12)
+_INSTANT: Final = timedelta(microseconds=1)
 _PROVIDE_EVERY: Final = timedelta(hours=1)
 _SOON: Final = timedelta(hours=26)
 VERB: Final = "schedule"
@@ -132,7 +144,7 @@ class Scheduler:
         self._seen: datetime | None = None
         """In memory: up to when turns were looked at in this run."""
         self._began_ns = clock.monotonic_ns()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, Run] = {}
         self._over: set[str] = set()
         """Turns that have a row, of those that could still begin by their time."""
         self._following: tuple[Turn, ...] | None = None
@@ -157,8 +169,20 @@ class Scheduler:
         self._plan = plan
         self._cellar.want(VERB, tuple(plan.media()))  # kept from now on, whether or not the date is known
         self._following, self._fresh = None, True
+        await self._recall()
         self._wake.set()
         return None
+
+    async def _recall(self) -> None:
+        """What waits and stands otherwise in the new schedule, or not at all, waits no longer."""
+        for run in list(self._running.values()):
+            if not run.begun and not self._planned(run.occurrence):
+                run.recalled = True
+                await self._router.cancel(OrderId(run.occurrence.key))
+
+    def _planned(self, occurrence: Occurrence) -> bool:
+        """Whether the schedule has this very turn."""
+        return occurrence in self._at(occurrence.at)
 
     async def open(self) -> None:
         """Account for turns that a power cut broke off. Raises DatabaseError, DiskError."""
@@ -166,7 +190,7 @@ class Scheduler:
 
         def work(connection: sqlite3.Connection) -> datetime | None:
             for turn in fired.broken(connection):
-                self._record(connection, turn, _BROKEN, base)
+                self._record(connection, turn, BROKEN, base)
             return fired.seen(connection)
 
         self._seen = await self._database.run(work)
@@ -180,7 +204,7 @@ class Scheduler:
             return ()
         if self._following is None or self._stale(sight.now) or len(self._following) < count:
             found = upcoming(self._plan, sight.now, max(count, 3))
-            self._following = tuple(_told(one) for one in found)
+            self._following = tuple(told(one) for one in found)
             self._reckoned = sight.now
         return self._following[:count]
 
@@ -196,7 +220,7 @@ class Scheduler:
         sight = self._trust.look()
         if sight.quality is Quality.UNKNOWN:
             return ()
-        return tuple(_told(one) for one in between(self._plan, sight.now, sight.now + span)[:limit])
+        return tuple(told(one) for one in between(self._plan, sight.now, sight.now + span)[:limit])
 
     @property
     def believes(self) -> bool:
@@ -285,33 +309,49 @@ class Scheduler:
     def _begin(self, occurrence: Occurrence, now: datetime) -> None:
         if occurrence.key not in self._running and occurrence.key not in self._over:
             late_s = (now - occurrence.at).total_seconds()
-            self._running[occurrence.key] = asyncio.create_task(
-                self._turn(occurrence, late_s), name=f"turn of {occurrence.key}"
-            )
+            run = self._running[occurrence.key] = Run(occurrence=occurrence)
+            run.task = asyncio.create_task(self._turn(run, late_s), name=f"turn of {occurrence.key}")
 
-    async def _turn(self, occurrence: Occurrence, late_s: float) -> None:
+    async def _turn(self, run: Run, late_s: float) -> None:
         """From its time to its as-run entry; whatever happens in it, it has one."""
-        key = OrderId(occurrence.key)
+        occurrence, key = run.occurrence, OrderId(run.occurrence.key)
         try:
             if await self._database.run(lambda connection: fired.known(connection, [key])):
                 self._over.add(key)
                 return
             logger.info("A turn is due. key=%s late_s=%.0f", key, max(0.0, late_s))
-            finished = await self._performed(occurrence, late_s)
-            if finished is not None and not _put_off(finished):
-                await self._settle(occurrence, finished)
+            finished = await self._performed(run, late_s)
+            if finished is not None:
+                await self._ended(run, finished)
         except (DatabaseError, DiskError) as error:
             logger.warning("A turn cannot be looked up; it is tried again. key=%s error=%s", key, error)
         except Exception:
             logger.exception("A turn failed in a way nobody foresaw. key=%s", key)
-            await self._settle(occurrence, _failed(_INTERNAL))
+            await self._settle(occurrence, failed(INTERNAL))
         finally:
             self._running.pop(occurrence.key, None)
+            if run.recalled:
+                self._wake.set()
 
-    async def _performed(self, occurrence: Occurrence, late_s: float) -> Finished | None:
+    async def _ended(self, run: Run, finished: Finished) -> None:
+        """Settle it, unless it may begin again: after the node's next start, or as the newer schedule has it."""
+        occurrence = run.occurrence
+        if put_off(finished):
+            self._over.add(occurrence.key)  # in this process it does not begin any more
+            await self._database.run(lambda connection: fired.take_back(connection, occurrence.key))
+        elif not run.recalled:
+            await self._settle(occurrence, finished)
+        elif not any(one.key == occurrence.key for one in self._at(occurrence.at)):
+            await self._settle(occurrence, failed(WITHDRAWN, outcome=Outcome.REFUSED))
+
+    def _at(self, moment: datetime) -> list[Occurrence]:
+        """The turns of the schedule at one time."""
+        return between(self._plan, moment - _INSTANT, moment)
+
+    async def _performed(self, run: Run, late_s: float) -> Finished | None:
         """Ask for the loudspeaker, and note that it begins before it does. None: it had begun before."""
-        intent = self._intent(occurrence, late_s)
-        async with aclosing(self._router.carry_out(intent)) as steps:
+        occurrence = run.occurrence
+        async with aclosing(self._router.carry_out(self._intent(occurrence, late_s))) as steps:
             async for step in steps:
                 match step:
                     case Finished():
@@ -319,7 +359,8 @@ class Scheduler:
                     case Executing():
                         refusal = self._may_begin(occurrence)
                         if refusal is not None:
-                            return _failed(refusal, outcome=Outcome.REFUSED)
+                            return failed(refusal, outcome=Outcome.REFUSED)
+                        run.begun = True
                         if not await self._note_begin(occurrence):
                             return None
         raise AssertionError("the router ends with Finished")
@@ -335,7 +376,7 @@ class Scheduler:
             volume=rule.volume,
             zones=rule.zones,
             title=rule.title,
-            media=_only_recording(rule),
+            media=only_recording(rule),
             parts=rule.parts,
             starts_at=occurrence.at if rule.together and late_s < 1 else None,
             max_s=rule.max_s,
@@ -345,13 +386,13 @@ class Scheduler:
         """Looked at once more when its turn has come: the clock, the issuer's hours, the document itself."""
         sight = self._trust.look()
         if not self._believes(sight):
-            return _DOUBTFUL
-        if all(rule.id != occurrence.rule.id for rule in self._plan.rules):
-            return _WITHDRAWN
+            return DOUBTFUL
+        if not self._planned(occurrence):
+            return WITHDRAWN
         return self._authorities.may_sound(occurrence.rule.issuer, sight)
 
     async def _note_begin(self, occurrence: Occurrence) -> bool:
-        return await self._database.run(lambda connection: fired.begin(connection, _row(occurrence)))
+        return await self._database.run(lambda connection: fired.begin(connection, row(occurrence)))
 
     async def _settle(self, occurrence: Occurrence, finished: Finished) -> None:
         """Store how it ended, again and again until it is stored: it has happened."""
@@ -374,28 +415,27 @@ class Scheduler:
         if due.dropped:
             logger.warning("Too many turns were missed to tell each. untold=%d", due.dropped)
         began = sight.now - timedelta(microseconds=(now_ns - self._began_ns) // 1000)
-        reasons = [_OFF if one.at < began else _DOUBTFUL for one in due.missed]
+        reasons = [OFF if one.at < began else DOUBTFUL for one in due.missed]
         missed = [
             (one, AsRun(outcome=Outcome.MISSED, reason=reason))
             for one, reason in zip(due.missed, reasons, strict=True)
             if one.key not in self._running
         ]
-        await self._store(missed, seen=sight.now)
+        await self._store(missed, missed=True, seen=sight.now)
         if missed:
             logger.warning("Turns were missed. count=%d first=%s", len(missed), missed[0][0].key)
 
     async def _store(
-        self, ended: Sequence[tuple[Occurrence, AsRun]], *, seen: datetime | None = None
+        self, ended: Sequence[tuple[Occurrence, AsRun]], *, missed: bool = False, seen: datetime | None = None
     ) -> None:
+        """Their rows and entries. `missed`: what has a row has its own story."""
         base = self._timebase()
 
         def work(connection: sqlite3.Connection) -> None:
-            known = fired.known(
-                connection, (one.key for one, asrun in ended if asrun.outcome is Outcome.MISSED)
-            )
+            known = fired.known(connection, (one.key for one, _ in ended) if missed else ())
             for one, asrun in ended:
                 if one.key not in known:
-                    turn = _row(one)
+                    turn = row(one)
                     fired.begin(connection, turn)
                     whole = replace(asrun, title=one.rule.title, zones=one.rule.zones)
                     self._record(connection, turn, whole, base)
@@ -448,51 +488,10 @@ class Scheduler:
 
     async def _leave(self) -> None:
         """The junction ends what sounds; here it only remains to store that."""
-        tasks = tuple(self._running.values())
+        tasks = tuple(run.task for run in self._running.values() if run.task is not None)
         if tasks:
             await asyncio.wait(tasks, timeout=_RETRY_S)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-
-def _told(one: Occurrence) -> Turn:
-    rule = one.rule
-    at, klass = one.at.isoformat(timespec="minutes"), rule.precedence.wire
-    return Turn(at=at, rule=rule.id, title=rule.title, klass=klass, parts=len(rule.parts))
-
-
-def _only_recording(rule: Rule) -> Digest | None:
-    """What counts as a repetition for the house rules: a recording that is played by itself."""
-    recordings = [part.media for part in rule.parts if isinstance(part, Recording)]
-    return recordings[0] if len(recordings) == len(rule.parts) == 1 else None
-
-
-def _row(occurrence: Occurrence) -> Begun:
-    rule = occurrence.rule
-    return Begun(
-        key=OrderId(occurrence.key), at=occurrence.at, issuer=rule.issuer, precedence=rule.precedence
-    )
-
-
-def _put_off(finished: Finished) -> bool:
-    """The node is leaving and nothing has sounded: the next start may still begin it in time."""
-    return finished.state is OrderState.INTERRUPTED and finished.asrun.outcome is Outcome.MISSED
-
-
-def _failed(reason: Reason, *, outcome: Outcome = Outcome.FAILED) -> Finished:
-    return Finished(state=OrderState.FAILED, asrun=AsRun(outcome=outcome, reason=reason))
-
-
-_INTERNAL: Final = Reason(ReasonCode.INTERNAL, "The node failed inside; look into its log.")
-_BROKEN: Final = AsRun(
-    outcome=Outcome.PARTIAL,
-    reason=Reason(ReasonCode.INTERRUPTED, "The node went down in the middle of it; it is not played again."),
-)
-_OFF: Final = Reason(ReasonCode.INTERRUPTED, "The node was off, or had no schedule, at its time.")
-_DOUBTFUL: Final = Reason(
-    ReasonCode.CLOCK_UNTRUSTED,
-    "The node did not know the time then, so the turn waited; see its network or time service.",
-)
-_WITHDRAWN: Final = Reason(ReasonCode.SUPERSEDED, "A newer schedule does not have this turn.")

@@ -105,6 +105,16 @@ def read(body: bytes, signed: Signed) -> tuple[Notice, ...]:
         for place, one in enumerate(form.notices)
         if Precedence.from_wire(one.klass) > signed.highest
     ]
+    dates = [
+        {key: _utc(date) for key, date in (("from", one.begins), ("to", one.ends)) if date is not None}
+        for one in form.notices
+    ]
+    faults += [
+        Fault(f"$.notices[{place}].{key}", "The date is out of the calendar.")
+        for place, found in enumerate(dates)
+        for key, date in found.items()
+        if date is None
+    ]
     names = [one.id for one in form.notices]
     faults += [
         Fault(f"$.notices[{place}].id", f"Notice {name!r} stands in the list twice.")
@@ -119,11 +129,18 @@ def read(body: bytes, signed: Signed) -> tuple[Notice, ...]:
             issuer=signed.issuer,
             text=one.text,
             precedence=Precedence.from_wire(one.klass),
-            begins=None if one.begins is None else one.begins.astimezone(UTC),
-            ends=None if one.ends is None else one.ends.astimezone(UTC),
+            begins=found.get("from"),
+            ends=found.get("to"),
         )
-        for one in form.notices
+        for one, found in zip(form.notices, dates, strict=True)
     )
+
+
+def _utc(date: datetime) -> datetime | None:
+    try:
+        return date.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 class Junction(Protocol):
@@ -195,6 +212,8 @@ class Standing:
             self._up = {OrderId(key) for key in json.loads(text or "[]")}
         sight = self._trust.look()
         due = {key for key, notice in self._notices.items() if notice.stands(sight)}
+        if not sight.quality.trusted:  # what is up stays: a date is only gone by where the time is believed
+            due |= self._up & self._notices.keys()
         gone = self._up - due
         if gone:
             await self._router.withdraw(gone)

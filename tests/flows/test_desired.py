@@ -281,3 +281,49 @@ def test_what_sounds_is_kept_although_the_cellar_is_full(village: Village) -> No
         assert wanted.digest in held(village)
 
     village.tell(story)
+
+
+def test_a_file_that_is_not_there_is_not_asked_for_with_each_look_at_the_schedule(
+    village: Village, notice: Programme, alarm: Programme
+) -> None:
+    gone, there = notice.on(village), alarm.on(village)
+    village.world.web_server.put(gone.url, b"", status=404)
+
+    async def story() -> None:
+        await until_local(village, 6)
+        now = village.world.outside.utc_now().astimezone(LOCAL_TIME)
+        rules = [{"id": "mat", "at": ["23:00"], "programme": [{"media": gone.digest, "url": gone.url}]}]
+        for hours in range(27, 36, 2):
+            then = now + timedelta(hours=hours)
+            part = {"media": f"sha256:{hours:064d}", "url": f"{there.url}.{hours}"}
+            rules.append(
+                {
+                    "id": f"r{hours}",
+                    "at": [f"{then:%H:%M}"],
+                    "dates": [f"{then:%Y-%m-%d}"],
+                    "programme": [part],
+                }
+            )
+        await village.applied("schedule", {"rules": rules})
+        await asyncio.sleep(12 * 3_600)
+
+    village.tell(story, limit_s=200_000)
+    asked = [one for one in village.world.web_server.requests if one.url == gone.url]
+    assert len(asked) == 1
+
+
+def test_what_is_on_the_board_stays_while_the_clock_is_in_doubt(village: Village) -> None:
+    async def story() -> None:
+        now = village.world.outside.utc_now()
+        one = {"id": "hop", "text": "Họp 19h30", "to": (now + timedelta(hours=3)).isoformat()}
+        await village.applied("board", {"notices": [one]})
+        await asyncio.sleep(120)
+        assert lit(village)
+        village.world.clock.step(1_000)
+        await asyncio.sleep(120)
+        assert lit(village)
+        village.world.clock.step(-1_000)
+        await asyncio.sleep(1_200)
+        assert [entry["verb"] for entry in village.stored()] == ["board"]
+
+    village.tell(story)

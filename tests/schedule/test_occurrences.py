@@ -126,3 +126,10 @@ def test_five_thousand_rules_are_looked_through() -> None:
     whole = between(plan, MONDAY, MONDAY + timedelta(days=7))
     assert len(whole) in {4_999, 5_000, 5_001}
     assert upcoming(plan, MONDAY, 1)[0].at == whole[0].at
+
+
+def test_a_repetition_that_meets_a_turn_of_the_next_day_is_one_turn() -> None:
+    plan = a_plan({"at": ["23:50", "00:10"], "repeat": {"times": 2, "every_min": 20}})
+    found = [one.key for one in between(plan, MONDAY, MONDAY + timedelta(days=3))]
+    assert len(found) == len(set(found))
+    assert [one.key for one in upcoming(plan, MONDAY, len(found))] == found
