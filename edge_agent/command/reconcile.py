@@ -131,6 +131,10 @@ class Reconciler:
 
     async def review(self) -> None:
         """Other keys may be in force: which documents are believed now? Raises DatabaseError, DiskError."""
+        async with self._applying:
+            await self._review()
+
+    async def _review(self) -> None:
         trust = self._keyring.trust
         for doc, held in self._held.items():
             if doc not in self._takers:
@@ -216,7 +220,7 @@ class Reconciler:
         held = self._held[document.doc].document
         if document.digest == held.digest:
             if document.doc not in self._in_force:
-                await self.review()
+                await self._review()
             elif tell and document.doc not in self._said:
                 await self._report(document, "applied")
             return
