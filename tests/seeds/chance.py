@@ -52,6 +52,8 @@ def a_village(seed: int) -> Village:
         drift_ppm=rng.uniform(-80, 80),
     )
     village.acknowledges_every_s = 60
+    village.world.broker.faults.deliver_twice = rng.choice((0.0, 0.0, 0.1))
+    village.world.broker.faults.lose_qos0 = rng.choice((0.0, 0.2))
     village.may_end = ("in order",)
     return village
 
