@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import msgspec
@@ -107,6 +107,7 @@ class Reconciler:
         self._said: dict[Doc, bytes] = {}
         self._applying = asyncio.Lock()
         """Of two documents that come together the newer one stays."""
+        self._awaited: dict[Doc, Digest] = {}
         self._fetching: dict[Doc, str] = {}
         """The digest of the document whose body is being fetched."""
 
@@ -114,6 +115,11 @@ class Reconciler:
     def have(self) -> dict[str, int]:
         """For the birth: the versions in force."""
         return {doc.value: self._held[doc].document.signed.version for doc in sorted(self._in_force)}
+
+    @property
+    def awaited(self) -> frozenset[Digest]:
+        """The bodies of documents that are being fetched: a stick may bring them, too."""
+        return frozenset(self._awaited.values())
 
     async def open(self) -> None:
         """Take up what is kept. Raises DatabaseError, DiskError."""
@@ -188,9 +194,8 @@ class Reconciler:
 
     def _prove(self, document: Document) -> None:
         """Key, signature, audience, scope. Raises DocumentRefused."""
-        topics, trust = self._topics, self._keyring.trust
-        mine = tuple(name for name in document.audience if name in topics.audience)
-        if not mine:
+        topics, trust, reach = self._topics, self._keyring.trust, self._reach(document)
+        if not reach.audience:
             raise DocumentRefused(
                 ReasonCode.WRONG_AUDIENCE,
                 f"The document is for {', '.join(document.audience[:5])}; this node is {', '.join(sorted(topics.audience))}.",
@@ -207,7 +212,6 @@ class Reconciler:
             proof = trust.ring.prove(document.sealed, document.signed.issuer, sight)
         except OrderRefused as refusal:
             raise DocumentRefused(refusal.code, refusal.text) from None
-        reach = Reach(audience=mine, node=topics.node, groups=topics.groups)
         beyond = trust.ring.scope(document.as_order, proof, reach, sight)
         if beyond is not None:
             raise DocumentRefused(beyond.code, beyond.text)
@@ -237,7 +241,13 @@ class Reconciler:
         if trust.ring is None:
             return DocumentRefused(ReasonCode.UNKNOWN_KEY, "This node has no keys document any more.")
         why = trust.ring.stands(document.sealed, document.signed.issuer)
+        why = why or trust.ring.reaches(document.as_order, self._reach(document))
         return None if why is None else DocumentRefused(why.code, why.text)
+
+    def _reach(self, document: Document) -> Reach:
+        topics = self._topics
+        mine = tuple(name for name in document.audience if name in topics.audience)
+        return Reach(audience=mine, node=topics.node, groups=topics.groups)
 
     # ------------------------------------------------------------ into force
 
@@ -282,13 +292,32 @@ class Reconciler:
                 ReasonCode.UNSUPPORTED,
                 f"This node has nothing that a {document.doc} document is for; see up/caps.",
             )
-        return await asyncio.to_thread(taker.understand, body, document.signed)
+        try:
+            return await asyncio.to_thread(taker.understand, body, document.signed)
+        except DocumentRefused as refusal:
+            raise self._on_lines(refusal, body) from None
+        except Exception:
+            logger.exception("A document could not be read in a way nobody foresaw. doc=%s", document.doc)
+            raise DocumentRefused(
+                ReasonCode.INTERNAL, "This node failed over the document; see its log, and send another one."
+            ) from None
+
+    @staticmethod
+    def _on_lines(refusal: DocumentRefused, body: bytes) -> DocumentRefused:
+        """The same refusal, each fault with its line in the body."""
+        faults = [
+            replace(fault, line=fault.line or line_of(body, fault.path))
+            for fault in refusal.faults[:FAULTS_MAX]
+        ]
+        return DocumentRefused(refusal.code, refusal.text, faults)
 
     async def _fetch_later(self, document: Document, spawn: Spawn) -> None:
         """Its body is elsewhere: fetch it beside everything else; until then the one in force stays."""
         if self._fetching.get(document.doc) == document.digest:
             return
+        assert document.pointer is not None
         self._fetching[document.doc] = document.digest
+        self._awaited[document.doc] = documents.pointed_at(document.pointer)
         text = "Its content is being fetched."
         await self._report(document, "pending", DocumentRefused(ReasonCode.BUSY, text))
         spawn(self._fetch(document), name=f"document {document.doc}")
@@ -310,6 +339,7 @@ class Reconciler:
         finally:
             if self._fetching.get(document.doc) == document.digest:
                 del self._fetching[document.doc]
+                self._awaited.pop(document.doc, None)
 
     async def _fetched(self, document: Document) -> bool:
         """One attempt; whether it is settled, well or not. Raises DatabaseError, DiskError."""

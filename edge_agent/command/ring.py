@@ -112,6 +112,15 @@ class Ring:
             )
         return None
 
+    def reaches(self, order: Order, reach: Reach) -> Reason | None:
+        """Why an issuer may not order this any more, or no longer here, or None."""
+        authority = self._authorities.get(order.issuer)
+        if not reach.audience:
+            return Reason(
+                ReasonCode.WRONG_AUDIENCE, "It is for nobody that this node is, or belongs to, any more."
+            )
+        return None if authority is None else _beyond(authority, order, reach)
+
     def stands(self, sealed: Sealed, issuer: str) -> Reason | None:
         """Why an order that was accepted must not go on: its keys are believed no more. Neither a key that
         retired nor one that has expired since takes back what it ordered."""

@@ -77,7 +77,7 @@ class Stick:
     async def _file(self, name: str, size: int) -> Found:
         try:
             digest = Digest(await asyncio.to_thread(digest_of, self._disk, f"{DIRECTORY}/{name}"))
-            if digest not in self._steward.wanted():
+            if digest not in self._steward.wanted() and digest not in self._reconciler.awaited:
                 return Found(name=name, done="refused", why="No signed document wants this file.")
             if await self._store.held([digest]):
                 return Found(name=name, done="known")

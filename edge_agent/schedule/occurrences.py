@@ -7,7 +7,8 @@ the document, on every start, and whatever the clock did meanwhile.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -44,20 +45,17 @@ def between(plan: Plan, after: datetime, until: datetime) -> list[Occurrence]:
     if until <= after:
         return []
     begin, end = after.astimezone(LOCAL_TIME), until.astimezone(LOCAL_TIME)
-    found: list[Occurrence] = []
+    found: dict[tuple[str, datetime], Occurrence] = {}  # a repetition may meet a turn of the next day
     for day in range(begin.toordinal() - 1, end.toordinal() + 1):
         midnight = _midnight(day)
+        first, last = ((moment - midnight) // timedelta(minutes=1) for moment in (begin, end))
         for rule in plan.rules:
             if rule.on(day, plan.holidays):
-                for minute in rule.minutes:
+                minutes = rule.minutes
+                for minute in minutes[bisect_right(minutes, first) : bisect_right(minutes, last)]:
                     at = midnight + timedelta(minutes=minute)
-                    if begin < at <= end:
-                        found.append(Occurrence(rule=rule, at=at))
-    if any(
-        rule.minutes[-1] >= DAY_MIN for rule in plan.rules
-    ):  # a repetition may meet a turn of the next day
-        found = list({(one.at, one.rule.id): one for one in found}.values())
-    return sorted(found, key=_order)
+                    found[rule.id, at] = Occurrence(rule=rule, at=at)
+    return sorted(found.values(), key=_order)
 
 
 def upcoming(plan: Plan, after: datetime, count: int) -> list[Occurrence]:
@@ -125,7 +123,10 @@ def _turns(rule: Rule, holidays: frozenset[int], begin: datetime) -> Iterator[da
     start = max(rule.first, today - 1)
     early = [minute for minute in rule.minutes if minute < DAY_MIN]
     late = [minute - DAY_MIN for minute in rule.minutes if minute >= DAY_MIN]
-    for day in range(start, min(rule.last, max(start, today) + _AHEAD_DAYS) + 1 + bool(late)):
+    span: Iterable[int] = range(start, min(rule.last, max(start, today) + _AHEAD_DAYS) + 1 + bool(late))
+    if not rule.weekdays:  # thousands of rules may have dates alone, which are past or far away
+        span = sorted({day for one in rule.dates for day in (one, one + 1)}.intersection(span))
+    for day in span:
         minutes = early if rule.on(day, holidays) else []
         if late and rule.on(day - 1, holidays):
             minutes = sorted({*minutes, *late})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import msgspec
@@ -36,6 +36,7 @@ FAULTS_MAX: Final = 20
 TURNS_MAX: Final = 20_000
 SKIP_GRACE_S: Final = 60
 ALWAYS_GRACE_S: Final = 86_400
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EVERY_DAY: Final = 0b1111111
 FOREVER: Final = date.max.toordinal()
 _CHARACTERS_PER_S: Final = 14
@@ -83,6 +84,8 @@ class Plan:
 
     rules: tuple[Rule, ...] = ()
     holidays: frozenset[int] = frozenset()
+    since: datetime = _LONG_AGO
+    """When it was signed: what would have sounded before was no turn of it."""
 
     def media(self) -> Iterator[Recording]:
         """Every recording that the plan may need, fallbacks included; one may come several times."""
@@ -120,7 +123,7 @@ def read(body: bytes, signed: Signed, *, line_in: bool = False) -> Plan:
         first = faults[0]
         text = f"The schedule has {len(faults)} fault(s), the first at {first.path}: {first.message}"
         raise DocumentRefused(ReasonCode.BAD_ARGS, text, faults[:FAULTS_MAX])
-    return Plan(rules=tuple(rules), holidays=holidays)
+    return Plan(rules=tuple(rules), holidays=holidays, since=signed.issued_at)
 
 
 # ---------------------------------------------------------------- what is written

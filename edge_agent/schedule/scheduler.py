@@ -169,15 +169,16 @@ class Scheduler:
         self._plan = plan
         self._cellar.want(VERB, tuple(plan.media()))  # kept from now on, whether or not the date is known
         self._following, self._fresh = None, True
-        await self._recall()
+        await self._recall(all_=understood is None)
         self._wake.set()
         return None
 
-    async def _recall(self) -> None:
-        """What waits and stands otherwise in the new schedule, or not at all, waits no longer."""
+    async def _recall(self, *, all_: bool) -> None:
+        """What waits and stands otherwise in the new schedule, or not at all, waits no longer; with `all_`, because
+        nobody is believed any more, what sounds ends, too."""
         for run in list(self._running.values()):
-            if not run.begun and not self._planned(run.occurrence):
-                run.recalled = True
+            if (all_ or not run.begun) and not self._planned(run.occurrence):
+                run.recalled = not run.begun
                 await self._router.cancel(OrderId(run.occurrence.key))
 
     def _planned(self, occurrence: Occurrence) -> bool:
@@ -288,6 +289,8 @@ class Scheduler:
         begin, late = [], []
         for one in between(self._plan, looked - grace, now + timedelta(seconds=AHEAD_S)):
             ends = one.at + timedelta(seconds=one.rule.grace_s)
+            if ends < self._plan.since:
+                continue  # the schedule was not yet written
             if now <= ends and (one.at <= now or one.rule.together):
                 begin.append(one)
             elif looked < ends < now:

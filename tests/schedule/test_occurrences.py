@@ -6,6 +6,7 @@ import json
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from edge_agent.model import LOCAL_TIME, Issuer, Precedence
 from edge_agent.schedule import plan as plans
 from edge_agent.schedule.forms import DAYS
 from edge_agent.schedule.occurrences import between, collisions, upcoming
-from edge_agent.schedule.plan import Plan
+from edge_agent.schedule.plan import Plan, Rule
 
 MONDAY = datetime(2026, 11, 30, tzinfo=LOCAL_TIME)
 SIGNED = Signed(issuer=Issuer("xa"), highest=Precedence.EMERGENCY, version=1, issued_at=MONDAY)
@@ -133,3 +134,22 @@ def test_a_repetition_that_meets_a_turn_of_the_next_day_is_one_turn() -> None:
     found = [one.key for one in between(plan, MONDAY, MONDAY + timedelta(days=3))]
     assert len(found) == len(set(found))
     assert [one.key for one in upcoming(plan, MONDAY, len(found))] == found
+
+
+def test_a_rule_of_dates_alone_is_asked_about_those_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = a_plan(
+        {"at": ["05:30"], "dates": ["2026-01-01", "2026-12-24", "2027-03-01"]},
+        {"at": ["23:50"], "dates": ["2026-11-29"], "repeat": {"times": 2, "every_min": 20}},
+    )
+    asked: list[int] = []
+    on = Rule.on
+
+    def counting(rule: Rule, day: int, holidays: frozenset[int]) -> bool:
+        asked.append(day)
+        return on(rule, day, holidays)
+
+    monkeypatch.setattr(Rule, "on", counting)
+    assert [f"{one.at:%y-%m-%d %H:%M}" for one in upcoming(plan, MONDAY, 9)] == [
+        "26-11-30 00:10", "26-12-24 05:30", "27-03-01 05:30",
+    ]  # fmt: skip
+    assert len(asked) < 20
