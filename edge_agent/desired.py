@@ -63,7 +63,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     done: str
-    """kept, known, applied, refused"""
+    """kept, known, applied, pending, refused"""
     why: str = ""
 
 

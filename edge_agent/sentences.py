@@ -212,6 +212,10 @@ OFFLINE: Final[Mapping[str, tuple[str, str]]] = {
     "import_kept": ("{name}: đã nhận vào kho.", "{name}: kept."),
     "import_known": ("{name}: đã có.", "{name}: already here."),
     "import_applied": ("{name}: đã áp dụng.", "{name}: applied."),
+    "import_pending": (
+        "{name}: đúng chữ ký, đang chờ nội dung (tệp trên USB, hoặc mạng).",
+        "{name}: signed well, its content is awaited (from the stick, or the network).",
+    ),
     "import_refused": ("{name}: KHÔNG nhận. {why}", "{name}: REFUSED. {why}"),
     "bad_document": (
         "Không có tài liệu {name!r}; dùng schedule, media, board hoặc config.",

@@ -15,6 +15,7 @@ from edge_agent.cache.hashing import digest_of
 from edge_agent.cache.steward import Steward
 from edge_agent.cache.store import Store
 from edge_agent.command import documents
+from edge_agent.command.documents import Document
 from edge_agent.command.envelope import SIZE_MAX
 from edge_agent.command.reconcile import Reconciler
 from edge_agent.desired import Doc, Found
@@ -59,13 +60,16 @@ class Stick:
         try:
             with self._disk.open_read(f"{DIRECTORY}/{name}") as reader:
                 blob = await asyncio.to_thread(reader.read, SIZE_MAX + 1)
-            doc = _kind(blob)
-            refusal = await self._reconciler.arrived(doc, blob, tell=True, spawn=self._spawn)
+            document = _document(blob)
+            refusal = await self._reconciler.arrived(document.doc, blob, tell=True, spawn=self._spawn)
         except (Refused, DiskError, DatabaseError) as error:
             return Found(name=name, done="refused", why=str(error))
         if refusal is not None:
             return Found(name=name, done="refused", why=refusal.text)
-        return Found(name=name, done="applied" if doc.value in self._reconciler.have else "known")
+        if self._reconciler.have.get(document.doc.value) == document.signed.version:
+            return Found(name=name, done="applied")
+        waits = document.pointer is not None and document.pointer.sha256 in self._reconciler.awaited
+        return Found(name=name, done="pending" if waits else "known")
 
     def _spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """A document behind a pointer is fetched over the network like any other, once there is one."""
@@ -100,12 +104,12 @@ class Stick:
             await incoming.abandon()
 
 
-def _kind(blob: bytes) -> Doc:
-    """Which document an envelope says it holds. Raises DocumentRefused."""
+def _document(blob: bytes) -> Document:
+    """The document in an envelope, whichever it is. Raises DocumentRefused."""
     refusal: DocumentRefused | None = None
     for doc in Doc:
         try:
-            return documents.opened(blob, expected=doc).doc
+            return documents.opened(blob, expected=doc)
         except DocumentRefused as error:
             refusal = error
             if "came on the topic" not in error.text:
