@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.flows.conftest import short
+from tests.flows.conftest import notice, short
 
-__all__ = ["short"]
+__all__ = ["notice", "short"]
