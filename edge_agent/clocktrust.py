@@ -245,7 +245,7 @@ class ClockTrust:
         return battery is not None and abs((battery - wall).total_seconds()) <= RTC_APART_S
 
     async def life(self) -> None:
-        """Look every minute, and keep the floor every ten, for as long as it lives."""
+        """Look every minute, and keep the floor every half hour, for as long as it lives."""
         while True:
             await self.keep()
             await asyncio.sleep(LOOK_EVERY_S)

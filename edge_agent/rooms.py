@@ -164,7 +164,7 @@ async def _ground(settings: Settings, hardware: Hardware, rng: random.Random) ->
     alerts = Alerts(database=database, outbox=shelf, clock=clock, root=settings.broker.root, node=node)
     await alerts.open()
     steward = Steward(
-        store=store, fetcher=fetcher, clock=clock, trust=trust, database=database, settings=settings.cache,
+        store=store, fetcher=fetcher, trust=trust, database=database, settings=settings.cache,
         rng=rng, addresses=addresses, spent=lambda: counts.spent,
     )  # fmt: skip
     return _Ground(

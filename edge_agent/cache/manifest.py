@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -138,18 +138,6 @@ def next_fetch(
     return None
 
 
-def facts(want: Want, *, held: bool) -> dict[str, Any]:
-    """One want, for people."""
-    return {"media": want.media, "held": held, "urgent": want.urgent, "soon": want.soon, "size": want.size}
-
-
-def _within(hours: str, now: datetime) -> bool:
-    local = now.astimezone(LOCAL_TIME)
-    minute = local.hour * 60 + local.minute
-    begin, end = (int(text[:2]) * 60 + int(text[3:]) for text in hours.split("-"))
-    return begin <= minute < end if begin <= end else minute >= begin or minute < end
-
-
 def too_much(surplus: int, settings: CacheSettings) -> DocumentRefused:
     """The refusal of a document that wants more than can ever be kept."""
     text = (
@@ -157,3 +145,10 @@ def too_much(surplus: int, settings: CacheSettings) -> DocumentRefused:
         "list fewer, or raise cache.quota_mib."
     )
     return DocumentRefused(ReasonCode.NO_SPACE, text, [Fault("$.assets", text)])
+
+
+def _within(hours: str, now: datetime) -> bool:
+    local = now.astimezone(LOCAL_TIME)
+    minute = local.hour * 60 + local.minute
+    begin, end = (int(text[:2]) * 60 + int(text[3:]) for text in hours.split("-"))
+    return begin <= minute < end if begin <= end else minute >= begin or minute < end

@@ -25,7 +25,7 @@ from edge_agent.desired import Signed, Understood
 from edge_agent.errors import MediaRefused
 from edge_agent.model import LOCAL_TIME, Digest, ReasonCode, Recording
 from hal.errors import DatabaseError, DiskError
-from hal.ports import Clock, Database
+from hal.ports import Database
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ class Steward:
         *,
         store: Store,
         fetcher: Fetcher,
-        clock: Clock,
         trust: ClockTrust,
         database: Database,
         settings: CacheSettings,
@@ -60,7 +59,6 @@ class Steward:
         """`addresses`: filled here, read by the fetcher. `spent`: whether the month's data is used up."""
         self._store = store
         self._fetcher = fetcher
-        self._clock = clock
         self._trust = trust
         self._database = database
         self._settings = settings

@@ -4,7 +4,7 @@ Only some sections may be set from afar: how the server is reached, what is repo
 protects the village (the house rules, the keys, the wiring) is in the technician's file alone. The
 technician's file lies below: a key that the document does not name is as the file says.
 
-Three small files in the state directory, each replaced atomically:
+Four small files in the state directory, each replaced atomically:
 
     config.trial.json     a document's settings that no run has used yet
     config.trying.json    those that this run uses for the first time

@@ -97,10 +97,8 @@ class Meter:
                 keeping = asyncio.create_task(self._keep(), name="keep the meter")
                 await asyncio.shield(keeping)
         finally:
-            if (
-                keeping is not None
-            ):  # what was handed to the database is written: it must not be counted twice
-                await asyncio.wait([keeping])
+            if keeping is not None:
+                await asyncio.wait([keeping])  # handed to the database it is written: not to be counted twice
             await self._keep()
 
     async def _keep(self) -> None:

@@ -37,7 +37,6 @@ TURNS_MAX: Final = 20_000
 SKIP_GRACE_S: Final = 60
 ALWAYS_GRACE_S: Final = 86_400
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_EVERY_DAY: Final = 0b1111111
 FOREVER: Final = date.max.toordinal()
 _CHARACTERS_PER_S: Final = 14
 """How fast a voice reads; good enough to see a collision."""

@@ -164,7 +164,7 @@ class Scheduler:
         return Understood(content=plan, warnings=collisions(plan))
 
     async def take(self, understood: Understood | None) -> str | None:
-        """See `desired.Taker`. What sounds goes on; what no rule names any more does not begin."""
+        """See `desired.Taker`. What sounds goes on, unless nobody is believed any more; what no rule names does not begin."""
         plan: Plan = Plan() if understood is None else understood.content
         self._plan = plan
         self._cellar.want(VERB, tuple(plan.media()))  # kept from now on, whether or not the date is known
