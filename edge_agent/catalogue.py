@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from edge_agent import patterns
 from edge_agent.sentences import KEYS, LIVE, OFFLINE
 from edge_agent.sentences_report import REPORT
 
@@ -110,7 +111,7 @@ FORMS: Final = {
     ),
     r"^(up|down|none)$": ("up, down hoặc none", "up, down or none"),
     r"^[!-~]\Z": ("một chữ cái hoặc dấu ASCII", "one ASCII letter or sign"),
-    r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z": (
+    patterns.SPAN: (
         "từ-đến, ví dụ 21:30-05:00",
         "from-to, for example 21:30-05:00",
     ),

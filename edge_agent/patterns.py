@@ -10,6 +10,8 @@ from edge_agent.errors import Fault
 MEDIA: Final = r"^sha256:[0-9a-f]{64}\Z"
 URL: Final = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
 ZONE: Final = r"^[a-z0-9_-]{1,32}\Z"
+SPAN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z"
+"""Hours of the day: from-to."""
 LANGUAGE: Final = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}\Z"
 
 FORMS: Final[Mapping[str, str]] = {

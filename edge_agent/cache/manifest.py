@@ -14,6 +14,7 @@ from msgspec import Meta
 from edge_agent import patterns
 from edge_agent.cache.settings import MIB, CacheSettings
 from edge_agent.errors import DocumentRefused, Fault
+from edge_agent.hours import DayHours
 from edge_agent.model import LOCAL_TIME, Digest, ReasonCode, Recording
 
 ASSETS_MAX = 20_000
@@ -118,7 +119,7 @@ def next_fetch(
 
     Urgent ones first, then what is needed soon, then, in the hours for it, the rest.
     """
-    night = now is not None and _within(settings.prefetch_hours, now)
+    night = now is not None and DayHours([settings.prefetch_hours]).covers(now.astimezone(LOCAL_TIME))
     missing = [
         want
         for want in wants
@@ -145,10 +146,3 @@ def too_much(surplus: int, settings: CacheSettings) -> DocumentRefused:
         "list fewer, or raise cache.quota_mib."
     )
     return DocumentRefused(ReasonCode.NO_SPACE, text, [Fault("$.assets", text)])
-
-
-def _within(hours: str, now: datetime) -> bool:
-    local = now.astimezone(LOCAL_TIME)
-    minute = local.hour * 60 + local.minute
-    begin, end = (int(text[:2]) * 60 + int(text[3:]) for text in hours.split("-"))
-    return begin <= minute < end if begin <= end else minute >= begin or minute < end

@@ -7,8 +7,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
+
 MIB = 1 << 20
-HOURS_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z"
 
 
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     prefetch_hours: Annotated[
         str,
         Meta(
-            pattern=HOURS_PATTERN,
+            pattern=patterns.SPAN,
             description="when files are fetched ahead that are not needed today, Vietnam's time",
         ),
     ] = "00:30-05:00"

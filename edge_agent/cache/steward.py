@@ -23,6 +23,7 @@ from edge_agent.cache.store import Store
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.desired import Signed, Understood
 from edge_agent.errors import MediaRefused
+from edge_agent.hours import DAY_S, DayHours
 from edge_agent.model import LOCAL_TIME, Digest, ReasonCode, Recording
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Database
@@ -36,7 +37,6 @@ _PAUSE_S: Final = 30.0
 _JITTER_S: Final = 1_800.0
 """A node begins so much later in the night, at random; the same each night."""
 _VERIFY_LEAST_S: Final = 60.0
-_DAY_S: Final = 86_400
 KEPT_VERIFIED: Final = "cache.verified"
 _HOPELESS: Final = frozenset({ReasonCode.BAD_ARGS, ReasonCode.NO_MEDIA})
 
@@ -165,12 +165,9 @@ class Steward:
         now = None
         if sight.quality.trusted:
             now = sight.now
-            local = now.astimezone(LOCAL_TIME)
-            begins = self._settings.prefetch_hours.partition("-")[0]
-            begun_s = (
-                local.hour * 3600 + local.minute * 60 - int(begins[:2]) * 3600 - int(begins[3:]) * 60
-            ) % _DAY_S
-            if begun_s < self._jitter_s:
+            begins_in_s = DayHours([self._settings.prefetch_hours]).begins_in_s(now.astimezone(LOCAL_TIME))
+            assert begins_in_s is not None, "there is one span"
+            if -begins_in_s % DAY_S < self._jitter_s:
                 now = None
         want = manifest.next_fetch(self._wants.values(), held, self._today, now, self._settings)
         return None if want is None or (self._spent() and not want.urgent) else want
@@ -208,8 +205,8 @@ class Steward:
                 )
             except (DatabaseError, DiskError):
                 digests = []
-            pause_s = self._settings.verify_days * _DAY_S / max(1, len(digests))
-            await asyncio.sleep(max(_VERIFY_LEAST_S, min(pause_s, _DAY_S)))
+            pause_s = self._settings.verify_days * DAY_S / max(1, len(digests))
+            await asyncio.sleep(max(_VERIFY_LEAST_S, min(pause_s, DAY_S)))
             following = [digest for digest in digests if digest > place] or digests
             if not following:
                 continue

@@ -26,6 +26,7 @@ from edge_agent.command import envelope
 from edge_agent.command.envelope import Sealed, printable, said_once, unwrap, worded
 from edge_agent.command.signing import PUBLIC_BYTES, verify
 from edge_agent.errors import Fault, KeysRefused, OrderRefused
+from edge_agent.hours import minute_of
 from edge_agent.model import Precedence, ReasonCode
 
 PAYLOAD_TYPE = "application/vnd.pa.keys+json"
@@ -87,7 +88,7 @@ class Hours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def covers(self, minute: int) -> bool:
         """Whether a minute of the day (0-1439) lies in it; `to` itself does not."""
-        begin, end = _minute(self.begin), _minute(self.to)
+        begin, end = minute_of(self.begin), minute_of(self.to)
         return begin <= minute < end if begin < end else minute >= begin or minute < end
 
 
@@ -252,11 +253,6 @@ def _twice(field: str, values: list[tuple[str, str]]) -> Iterator[Fault]:
 def _canonical(pub: str) -> bool:
     raw = binascii.a2b_base64(pub)
     return len(raw) == PUBLIC_BYTES and binascii.b2a_base64(raw, newline=False).decode() == pub
-
-
-def _minute(time: str) -> int:
-    hour, _, minute = time.partition(":")
-    return int(hour) * 60 + int(minute)
 
 
 def _fault_of(error: Exception) -> Fault:

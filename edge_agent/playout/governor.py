@@ -10,14 +10,12 @@ after the node has run for 24 h.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from edge_agent.hours import DAY_S, DayHours
 from edge_agent.model import LOCAL_TIME, NS, Audible, Digest, Intent, OrderId, Precedence, Reason, ReasonCode
 from edge_agent.playout.settings import Ceilings, GovernorSettings
-
-DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +60,7 @@ class Governor:
 
     def __init__(self, settings: GovernorSettings, page: Page | None = None) -> None:
         self._settings = settings
-        self._quiet = Quiet(settings.quiet_hours)
+        self._quiet = DayHours(settings.quiet_hours)
         self._begun: set[OrderId] = set()
         """Orders that have begun and may go on: a resumed turn is no repetition."""
         self.page = page or Page(number=1, day=None, boot="", began_ns=0)
@@ -175,28 +173,6 @@ class Governor:
         return _UNKNOWN_HOUR if doubtful else None
 
 
-class Quiet:
-    """Hours of the day, as the config has them."""
-
-    def __init__(self, hours: Sequence[str]) -> None:
-        self._spans = [(_seconds(span[:5]), _seconds(span[6:])) for span in hours]
-
-    def __bool__(self) -> bool:
-        return bool(self._spans)
-
-    def covers(self, local: datetime) -> bool:
-        """Whether it is quiet then. The first second of a span is in it, the last minute's end is not."""
-        at = _second_of_day(local)
-        return any(
-            start <= at < end if start <= end else at >= start or at < end for start, end in self._spans
-        )
-
-    def begins_in_s(self, local: datetime) -> float | None:
-        """Seconds until the next span begins; None without any."""
-        at = _second_of_day(local)
-        return min(((start - at) % DAY_S for start, _ in self._spans), default=None)
-
-
 _QUIET = Reason(
     ReasonCode.QUIET_HOURS,
     "These are quiet hours here (governor.quiet_hours), in which only emergencies sound; send it again in the morning.",
@@ -216,12 +192,3 @@ def _no_minutes(ceilings: Ceilings, *, emergency: bool) -> Reason:
 
 def _key(name: str, emergency: bool) -> str:  # noqa: FBT001 - two names of one rule
     return f"governor.emergency_{name}" if emergency else f"governor.{name}"
-
-
-def _seconds(text: str) -> int:
-    """Of the day, from HH:MM."""
-    return int(text[:2]) * 3600 + int(text[3:]) * 60
-
-
-def _second_of_day(local: datetime) -> float:
-    return local.hour * 3600 + local.minute * 60 + local.second + local.microsecond / 1e6

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.model import Precedence
 from hal.ports import LineSpec
 
@@ -145,7 +146,7 @@ class LevelSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 _Hours = Annotated[
     str,
     Meta(
-        pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z",
+        pattern=patterns.SPAN,
         description="From and to, Vietnam's time: 21:30-05:00.",
     ),
 ]

@@ -15,6 +15,7 @@ import msgspec
 
 from edge_agent.desired import Signed
 from edge_agent.errors import DocumentRefused, Fault
+from edge_agent.hours import minute_of
 from edge_agent.model import (
     Digest,
     Issuer,
@@ -256,7 +257,7 @@ def _minutes(form: RuleForm) -> tuple[int, ...]:
     """The turns of a day, in order; what a repetition carries over midnight counts to the day it began on."""
     steps = range(1) if form.repeat is None else range(form.repeat.times)
     every = 0 if form.repeat is None else form.repeat.every_min
-    starts = (int(text[:2]) * 60 + int(text[3:]) for text in form.at)
+    starts = (minute_of(text) for text in form.at)
     return tuple(sorted({start + step * every for start in starts for step in steps}))
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_agent.hours import DAY_S, DayHours
 from edge_agent.model import NS, Digest, Issuer, OrderId, Play, Precedence, Reason, ReasonCode
-from edge_agent.playout.governor import DAY_S, Governor, Moment, Quiet
+from edge_agent.playout.governor import Governor, Moment
 from edge_agent.playout.settings import GovernorSettings
 
 EMERGENCY, PRIORITY, ROUTINE = Precedence.EMERGENCY, Precedence.PRIORITY, Precedence.ROUTINE
@@ -50,7 +51,7 @@ def code(reason: Reason | None) -> ReasonCode | None:
     ],
 )
 def test_quiet_hours_run_over_midnight_and_are_exact_to_the_second(local: str, *, quiet: bool) -> None:
-    span = Quiet(["21:30-05:00"])
+    span = DayHours(["21:30-05:00"])
     moment = datetime.fromisoformat(f"2026-11-23T{local}+07:00")
     assert span.covers(moment) is quiet
     begins = span.begins_in_s(moment)
@@ -60,10 +61,10 @@ def test_quiet_hours_run_over_midnight_and_are_exact_to_the_second(local: str, *
 
 def test_several_spans_and_none() -> None:
     noon = datetime.fromisoformat("2026-11-23T12:00:00+07:00")
-    assert Quiet(["21:30-05:00", "11:30-13:00"]).covers(noon)
-    assert not Quiet([]).covers(noon)
-    assert Quiet([]).begins_in_s(noon) is None
-    assert not Quiet([])
+    assert DayHours(["21:30-05:00", "11:30-13:00"]).covers(noon)
+    assert not DayHours([]).covers(noon)
+    assert DayHours([]).begins_in_s(noon) is None
+    assert not DayHours([])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_no_list_of_requests_gets_round_the_rules(
     rules: GovernorSettings, wishes: list[Wish], start_s: int
 ) -> None:
     """Play each wish second by second as the channel does: ask, begin, charge, ask whether to cut."""
-    governor, quiet = Governor(rules), Quiet(rules.quiet_hours)
+    governor, quiet = Governor(rules), DayHours(rules.quiet_hours)
     now = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(seconds=start_s)
     sounded: dict[tuple[int, bool], int] = {}
     begun: dict[tuple[int, bool, int], int] = {}
