@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
-from edge_agent.errors import Fault
+import msgspec
+
+from edge_agent.errors import DocumentRefused, Fault
+from edge_agent.model import ReasonCode
+
+T = TypeVar("T")
 
 MEDIA: Final = r"^sha256:[0-9a-f]{64}\Z"
 URL: Final = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
@@ -29,3 +34,13 @@ def fault_of(error: Exception, forms: Mapping[str, str] = FORMS, *, at: str = "$
         text = text.replace(f"`str` matching regex {pattern!r}", words)
     message, _, path = text.partition(" - at `")
     return Fault(at + path.rstrip("`").removeprefix("$"), message[:300] + ".")
+
+
+def decoded(body: bytes, form: type[T], *, what: str, forms: Mapping[str, str] = FORMS) -> T:
+    """A document's body in its form. Raises DocumentRefused that says what is wrong with the `what` document."""
+    try:
+        return msgspec.json.decode(body, type=form)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        fault = fault_of(error, forms)
+        text = f"The {what} document is wrong at {fault.path}: {fault.message}"
+        raise DocumentRefused(ReasonCode.BAD_ARGS, text, [fault]) from None

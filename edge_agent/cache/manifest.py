@@ -63,13 +63,7 @@ class Today:
 
 def read(body: bytes) -> tuple[Want, ...]:
     """The wants of a media document. Raises DocumentRefused."""
-    try:
-        form = msgspec.json.decode(body, type=MediaForm)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        fault = patterns.fault_of(error)
-        raise DocumentRefused(
-            ReasonCode.BAD_ARGS, f"The media document is wrong at {fault.path}: {fault.message}", [fault]
-        ) from None
+    form = patterns.decoded(body, MediaForm, what="media")
     return tuple(
         Want(media=Digest(one.media), url=one.url, size=one.size, urgent=one.urgent) for one in form.assets
     )

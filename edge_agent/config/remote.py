@@ -32,7 +32,7 @@ from edge_agent.config.toml_lines import KeyPath
 from edge_agent.desired import Doc, Signed, Understood
 from edge_agent.errors import DocumentRefused, Fault
 from edge_agent.model import ReasonCode
-from edge_agent.patterns import fault_of
+from edge_agent.patterns import decoded
 from hal.errors import DatabaseError, DiskError, DiskMissing
 from hal.ports import Disk
 
@@ -188,13 +188,7 @@ class RemoteConfig:
 
     def understand(self, body: bytes, signed: Signed) -> Understood:
         """See `desired.Taker`."""
-        try:
-            form = msgspec.json.decode(body, type=ConfigForm)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            fault = fault_of(error)
-            raise DocumentRefused(
-                ReasonCode.BAD_ARGS, f"The config document is wrong at {fault.path}: {fault.message}", [fault]
-            ) from None
+        form = decoded(body, ConfigForm, what="config")
         overlaid(self._base, form.settings)
         return Understood(content=form.settings)
 

@@ -35,7 +35,7 @@ from edge_agent.model import (
     ReasonCode,
     Step,
 )
-from edge_agent.patterns import fault_of
+from edge_agent.patterns import decoded
 from edge_agent.report import asrun as asrun_log
 from edge_agent.report.asrun import Timebase
 from edge_agent.report.outbox import Outbox
@@ -93,13 +93,7 @@ class Notice:
 
 def read(body: bytes, signed: Signed) -> tuple[Notice, ...]:
     """The notices of a document. Raises DocumentRefused."""
-    try:
-        form = msgspec.json.decode(body, type=BoardForm)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        fault = fault_of(error, FORMS)
-        raise DocumentRefused(
-            ReasonCode.BAD_ARGS, f"The board document is wrong at {fault.path}: {fault.message}", [fault]
-        ) from None
+    form = decoded(body, BoardForm, what="board", forms=FORMS)
     faults = [
         Fault(f"$.notices[{place}].class", f"The document is signed for {signed.highest.wire} at most.")
         for place, one in enumerate(form.notices)
