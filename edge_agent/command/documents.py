@@ -85,8 +85,8 @@ class Document:
         )
 
 
-def opened(blob: bytes, *, expected: Doc) -> Document:
-    """Open what came on the topic of `expected`. Raises DocumentRefused."""
+def opened(blob: bytes, *, expected: Doc | None = None) -> Document:
+    """Open what came on the topic of `expected`; without it, whichever it is. Raises DocumentRefused."""
     try:
         sealed = unwrap(blob, payload_type=PAYLOAD_TYPE)
         said_once(sealed.payload)
@@ -95,7 +95,7 @@ def opened(blob: bytes, *, expected: Doc) -> Document:
         raise DocumentRefused(refusal.code, refusal.text) from None
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise _bad(f"The document is malformed: {worded(error, envelope.FORMS | audible.FORMS)}.") from None
-    if form.doc is not expected:
+    if expected is not None and form.doc is not expected:
         raise _bad(f"The document is a {form.doc}, and came on the topic of {expected}; use its own.")
     if (form.pointer is None) == (not bytes(form.body)):
         raise _bad("A document carries `body` or `pointer`, one of them.")

@@ -15,11 +15,10 @@ from edge_agent.cache.hashing import digest_of
 from edge_agent.cache.steward import Steward
 from edge_agent.cache.store import Store
 from edge_agent.command import documents
-from edge_agent.command.documents import Document
 from edge_agent.command.envelope import SIZE_MAX
 from edge_agent.command.reconcile import Reconciler
-from edge_agent.desired import Doc, Found
-from edge_agent.errors import DocumentRefused, Refused
+from edge_agent.desired import Found
+from edge_agent.errors import Refused
 from edge_agent.model import Digest
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Disk
@@ -60,7 +59,7 @@ class Stick:
         try:
             with self._disk.open_read(f"{DIRECTORY}/{name}") as reader:
                 blob = await asyncio.to_thread(reader.read, SIZE_MAX + 1)
-            document = _document(blob)
+            document = documents.opened(blob)
             refusal = await self._reconciler.arrived(document.doc, blob, tell=True, spawn=self._spawn)
         except (Refused, DiskError, DatabaseError) as error:
             return Found(name=name, done="refused", why=str(error))
@@ -102,17 +101,3 @@ class Stick:
             if reader is not None:
                 reader.close()
             await incoming.abandon()
-
-
-def _document(blob: bytes) -> Document:
-    """The document in an envelope, whichever it is. Raises DocumentRefused."""
-    refusal: DocumentRefused | None = None
-    for doc in Doc:
-        try:
-            return documents.opened(blob, expected=doc)
-        except DocumentRefused as error:
-            refusal = error
-            if "came on the topic" not in error.text:
-                break
-    assert refusal is not None
-    raise refusal
