@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS keyring (
 );
 """
 
+FAULTS_MAX = 20
+
 Status = Literal["applied", "ignored", "rejected"]
 
 
@@ -47,6 +49,11 @@ class WireFault(msgspec.Struct, frozen=True):
     path: str
     line: int | None
     message: str
+
+
+def wired(faults: Sequence[Fault]) -> list[WireFault]:
+    """The first faults, as they are reported."""
+    return [WireFault(fault.path, fault.line, fault.message[:300]) for fault in faults[:FAULTS_MAX]]
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,7 +287,7 @@ class Keyring:
                 version=None if opened is None else opened.document.version,
                 hash=None if opened is None else opened.digest,
                 status=result.status,
-                errors=[WireFault(fault.path, fault.line, fault.message[:300]) for fault in faults[:20]],
+                errors=wired(faults),
                 in_force=in_force or (None if self._ring is None else self._ring.version),
             )
         )

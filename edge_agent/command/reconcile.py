@@ -22,10 +22,10 @@ from edge_agent.command import documents
 from edge_agent.command.acceptance import Trust
 from edge_agent.command.documents import Document
 from edge_agent.command.json_lines import line_of
-from edge_agent.command.keyring import Keyring, WireFault
+from edge_agent.command.keyring import FAULTS_MAX, Keyring, WireFault, wired
 from edge_agent.command.ring import Reach
 from edge_agent.command.topics import Topics
-from edge_agent.desired import Doc, Taker, Understood
+from edge_agent.desired import Doc, Signed, Taker, Understood
 from edge_agent.errors import DocumentRefused, Fault, MediaRefused, OrderRefused
 from edge_agent.model import Digest, ReasonCode
 from edge_agent.report import shelf
@@ -46,7 +46,6 @@ CREATE TABLE IF NOT EXISTS desired (
 
 Status = Literal["applied", "pending", "ignored", "rejected"]
 
-FAULTS_MAX = 20
 _FETCH_AGAIN_S = (60.0, 3600.0)
 
 
@@ -107,9 +106,8 @@ class Reconciler:
         self._said: dict[Doc, bytes] = {}
         self._applying = asyncio.Lock()
         """Of two documents that come together the newer one stays."""
-        self._awaited: dict[Doc, Digest] = {}
-        self._fetching: dict[Doc, str] = {}
-        """The digest of the document whose body is being fetched."""
+        self._fetching: dict[Doc, Document] = {}
+        """The document whose body is being fetched."""
 
     @property
     def have(self) -> dict[str, int]:
@@ -119,7 +117,8 @@ class Reconciler:
     @property
     def awaited(self) -> frozenset[Digest]:
         """The bodies of documents that are being fetched: a stick may bring them, too."""
-        return frozenset(self._awaited.values())
+        pointers = (document.pointer for document in self._fetching.values())
+        return frozenset(documents.pointed_at(pointer) for pointer in pointers if pointer is not None)
 
     async def open(self) -> None:
         """Take up what is kept. Raises DatabaseError, DiskError."""
@@ -293,31 +292,21 @@ class Reconciler:
                 f"This node has nothing that a {document.doc} document is for; see up/caps.",
             )
         try:
-            return await asyncio.to_thread(taker.understand, body, document.signed)
-        except DocumentRefused as refusal:
-            raise self._on_lines(refusal, body) from None
+            return await asyncio.to_thread(_read, taker, body, document.signed)
+        except DocumentRefused:
+            raise
         except Exception:
             logger.exception("A document could not be read in a way nobody foresaw. doc=%s", document.doc)
             raise DocumentRefused(
                 ReasonCode.INTERNAL, "This node failed over the document; see its log, and send another one."
             ) from None
 
-    @staticmethod
-    def _on_lines(refusal: DocumentRefused, body: bytes) -> DocumentRefused:
-        """The same refusal, each fault with its line in the body."""
-        faults = [
-            replace(fault, line=fault.line or line_of(body, fault.path))
-            for fault in refusal.faults[:FAULTS_MAX]
-        ]
-        return DocumentRefused(refusal.code, refusal.text, faults)
-
     async def _fetch_later(self, document: Document, spawn: Spawn) -> None:
         """Its body is elsewhere: fetch it beside everything else; until then the one in force stays."""
-        if self._fetching.get(document.doc) == document.digest:
+        known = self._fetching.get(document.doc)
+        if known is not None and known.digest == document.digest:
             return
-        assert document.pointer is not None
-        self._fetching[document.doc] = document.digest
-        self._awaited[document.doc] = documents.pointed_at(document.pointer)
+        self._fetching[document.doc] = document
         text = "Its content is being fetched."
         await self._report(document, "pending", DocumentRefused(ReasonCode.BUSY, text))
         spawn(self._fetch(document), name=f"document {document.doc}")
@@ -326,7 +315,7 @@ class Reconciler:
         """Again and again, until it is here, or a newer one came."""
         wait_s = _FETCH_AGAIN_S[0]
         try:
-            while self._fetching.get(document.doc) == document.digest and not self._old(document):
+            while self._fetching.get(document.doc) is document and not self._old(document):
                 try:
                     if await self._fetched(document):
                         return
@@ -337,9 +326,8 @@ class Reconciler:
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _FETCH_AGAIN_S[1])
         finally:
-            if self._fetching.get(document.doc) == document.digest:
+            if self._fetching.get(document.doc) is document:
                 del self._fetching[document.doc]
-                self._awaited.pop(document.doc, None)
 
     async def _fetched(self, document: Document) -> bool:
         """One attempt; whether it is settled, well or not. Raises DatabaseError, DiskError."""
@@ -406,25 +394,28 @@ def _encoded(
     understood: Understood | None = None,
     in_force: int | None,
 ) -> bytes:
-    body = b"" if document is None or document.body is None else document.body
     return msgspec.json.encode(
         Reported(
             version=None if document is None else document.signed.version,
             hash=None if document is None else document.digest,
             status=status,
             code=None if refusal is None else refusal.code.value,
-            errors=_wired(() if refusal is None else refusal.faults, body),
-            warnings=_wired(() if understood is None else understood.warnings, body),
+            errors=wired(() if refusal is None else refusal.faults),
+            warnings=wired(() if understood is None else understood.warnings),
             in_force=in_force,
         )
     )
 
 
-def _wired(faults: Sequence[Fault], body: bytes) -> list[WireFault]:
-    """The first faults; where one lies in the body, with its line in that."""
-    return [
-        WireFault(
-            fault.path, fault.line or (line_of(body, fault.path) if body else None), fault.message[:300]
-        )
-        for fault in faults[:FAULTS_MAX]
-    ]
+def _read(taker: Taker, body: bytes, signed: Signed) -> Understood:
+    """What a room makes of a body, each fault and warning with its line in it. Raises DocumentRefused."""
+    try:
+        understood = taker.understand(body, signed)
+    except DocumentRefused as refusal:
+        raise DocumentRefused(refusal.code, refusal.text, _on_lines(refusal.faults, body)) from None
+    return replace(understood, warnings=_on_lines(understood.warnings, body))
+
+
+def _on_lines(faults: Sequence[Fault], body: bytes) -> tuple[Fault, ...]:
+    """The first faults."""
+    return tuple(replace(fault, line=line_of(body, fault.path)) for fault in faults[:FAULTS_MAX])
