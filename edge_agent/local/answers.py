@@ -116,7 +116,7 @@ class Answers:
     def _next(self, asked: NextRequest) -> NextAnswer:
         sight = self._trust.look()
         known = sight.quality is not Quality.UNKNOWN
-        turns = self._scheduler.ahead(timedelta(days=asked.days), asked.limit) if known else ()
+        turns = self._scheduler.ahead(timedelta(days=asked.days), asked.limit)
         return NextAnswer(
             clock=sight.quality.value, wall=rfc3339(sight.now) if known else None, turns=turns,
             waits=bool(turns) and not self._scheduler.believes,

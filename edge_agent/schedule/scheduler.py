@@ -147,9 +147,9 @@ class Scheduler:
         self._running: dict[str, Run] = {}
         self._over: set[str] = set()
         """Turns that have a row, of those that could still begin by their time."""
-        self._following: tuple[Turn, ...] | None = None
+        self._next: tuple[Occurrence, ...] = ()
         self._reckoned: datetime | None = None
-        """When `_following` was."""
+        """When `_next` was; None: it has to be."""
         self._wake = asyncio.Event()
         self._tidied: datetime | None = None
         self._provided: datetime | None = None
@@ -168,7 +168,7 @@ class Scheduler:
         plan: Plan = Plan() if understood is None else understood.content
         self._plan = plan
         self._cellar.want(VERB, tuple(plan.media()))  # kept from now on, whether or not the date is known
-        self._following, self._fresh = None, True
+        self._reckoned, self._fresh = None, True
         await self._recall(all_=understood is None)
         self._wake.set()
         return None
@@ -198,23 +198,16 @@ class Scheduler:
 
     # ------------------------------------------------------------ what is next
 
-    def following(self, count: int = 3) -> tuple[Turn, ...]:
-        """The next turns, for people; () while the date is unknown."""
-        sight = self._trust.look()
-        if sight.quality is Quality.UNKNOWN:
-            return ()
-        if self._following is None or self._stale(sight.now) or len(self._following) < count:
-            found = upcoming(self._plan, sight.now, max(count, 3))
-            self._following = tuple(told(one) for one in found)
-            self._reckoned = sight.now
-        return self._following[:count]
-
-    def _stale(self, now: datetime) -> bool:
-        """Whether one of them has come, or the clock was set back behind them, or a day has passed."""
-        reckoned, turns = self._reckoned, self._following or ()
-        if reckoned is None or not timedelta() <= now - reckoned < _TIDY_EVERY:
-            return True
-        return any(datetime.fromisoformat(turn.at) <= now for turn in turns)
+    def _following(self, now: datetime) -> tuple[Occurrence, ...]:
+        """The next three turns; reckoned anew when one has come, the clock was set back, or a day has passed."""
+        reckoned = self._reckoned
+        if (
+            reckoned is None
+            or not timedelta() <= now - reckoned < _TIDY_EVERY
+            or any(one.at <= now for one in self._next)
+        ):
+            self._next, self._reckoned = tuple(upcoming(self._plan, now, 3)), now
+        return self._next
 
     def ahead(self, span: timedelta, limit: int) -> tuple[Turn, ...]:
         """The turns of the next `span`, at most so many; () while the date is unknown."""
@@ -267,7 +260,7 @@ class Scheduler:
         self._seen = sight.now
         self._provide(sight.now)
         await self._tidy(sight.now)
-        self._agenda.turns = self.following()
+        self._agenda.turns = tuple(told(one) for one in self._following(sight.now))
         return self._pause_s(sight.now)
 
     def _believes(self, sight: Sight) -> bool:
@@ -300,10 +293,10 @@ class Scheduler:
         )
 
     def _pause_s(self, now: datetime) -> float:
-        following = self.following(1)
+        following = self._following(now)
         if not following:
             return SLICE_S if self._plan.rules else _IDLE_S
-        left_s = (datetime.fromisoformat(following[0].at) - now).total_seconds()
+        left_s = (following[0].at - now).total_seconds()
         ahead_s = AHEAD_S if any(rule.together for rule in self._plan.rules) else 0.0
         return min(SLICE_S, max(0.01, left_s - ahead_s if left_s > ahead_s else left_s))
 
