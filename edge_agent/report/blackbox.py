@@ -63,7 +63,7 @@ class BlackBox(logging.Handler):
         self._untold = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        """A warning came."""
+        """A warning or an error came."""
         self._urgent = asyncio.Event()
         """An error came."""
 
@@ -82,9 +82,13 @@ class BlackBox(logging.Handler):
         self._untold += len(self._waiting) == WAITING_MAX
         self._waiting.append(event)
         if record.levelno >= logging.WARNING and self._loop is not None:
-            event_of_it = self._urgent if record.levelno >= logging.ERROR else self._wake
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody writes any more
-                self._loop.call_soon_threadsafe(event_of_it.set)
+                self._loop.call_soon_threadsafe(self._stir, record.levelno >= logging.ERROR)
+
+    def _stir(self, urgent: bool) -> None:  # noqa: FBT001 - `call_soon` hands on positions only
+        self._wake.set()
+        if urgent:
+            self._urgent.set()
 
     async def life(self) -> None:
         """Listen, and write in batches, until cancelled; then write what is left."""
@@ -103,15 +107,11 @@ class BlackBox(logging.Handler):
 
     async def _rest(self) -> None:
         """A quarter of an hour; a minute after a warning; after an error only what else comes at once."""
-        for event, most_s in ((self._wake, _CALM_S), (self._urgent, _SOON_S)):
-            either = [asyncio.create_task(one.wait()) for one in (event, self._urgent)]
-            try:
-                done, _ = await asyncio.wait(either, timeout=most_s, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for one in either:
-                    one.cancel()
-            if not done or self._urgent.is_set():
-                return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CALM_S):
+                await self._wake.wait()
+            async with asyncio.timeout(_SOON_S):
+                await self._urgent.wait()
 
     async def write_out(self) -> None:
         """Write what waits; a database that fails is tried again."""
