@@ -40,14 +40,10 @@ def following(
     """Tell the turns of the schedule."""
     tongue = speech.language(lang)
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
-    answer = box.reach({"do": "next", "days": days}, path, tongue)
-    if answer is None:
-        return box.UNREACHABLE
+    answer = box.answer_to({"do": "next", "days": days}, path, tongue, as_json=as_json)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
-        return 0 if answer["ok"] else box.REFUSED
-    if not answer["ok"]:
-        return box.refused(answer, tongue)
+        return 0
     if answer["wall"] is None:
         print(catalogue.say("next_no_date", tongue))
     elif not answer["turns"]:
@@ -83,11 +79,7 @@ def events(
     found: list[dict[str, Any]] = []
     after = 0
     while True:
-        answer = box.reach({"do": "events", "after": after, "limit": _PAGE}, path, tongue)
-        if answer is None:
-            return box.UNREACHABLE
-        if not answer["ok"]:
-            return box.refused(answer, tongue)
+        answer = box.answer_to({"do": "events", "after": after, "limit": _PAGE}, path, tongue)
         if not answer["events"]:
             break
         found = (found + answer["events"])[-count:]

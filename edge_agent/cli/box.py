@@ -144,27 +144,50 @@ def socket_path(
         settings = config.load(config_file, (), hardware)
     except config.ConfigInvalid:
         return RUNTIME
-    directory = config.state_dir(
+    directory = state_directory(state_dir, sim_dir, settings.storage.state_dir)
+    return settings.local.path(real_lines=settings.hardware.gpio == "linux", state_dir=directory)
+
+
+def state_directory(state_dir: Path | None, sim_dir: Path | None, configured: str) -> str:
+    """Where the daemon keeps its state, which these options were given to, too."""
+    return config.state_dir(
         option=None if state_dir is None else str(state_dir),
         environment=os.environ,
         sim_dir=None if sim_dir is None else str(sim_dir),
-        configured=settings.storage.state_dir,
+        configured=configured,
     )
-    return settings.local.path(real_lines=settings.hardware.gpio == "linux", state_dir=directory)
 
 
 def _ask(asked: dict[str, Any], path: Path, *, as_json: bool, tongue: Language) -> int:
     """Send a request and tell the answer; returns the exit code."""
-    answer = reach(asked, path, tongue)
-    if answer is None:
-        return UNREACHABLE
+    answer = answer_to(asked, path, tongue, as_json=as_json)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
-    elif not answer["ok"]:
-        return refused(answer, tongue)
     else:
         _TELL[asked["do"]](answer, tongue)
-    return 0 if answer["ok"] else REFUSED
+    return 0
+
+
+def answer_to(
+    asked: dict[str, Any],
+    path: Path,
+    tongue: Language,
+    *,
+    patience_s: float = _PATIENCE_S,
+    as_json: bool = False,
+) -> dict[str, Any]:
+    """The answer of a node that does what is asked. Raises typer.Exit when it refuses (`as_json`: its answer is
+    printed as it stands) or cannot be reached; why was told then."""
+    answer = reach(asked, path, tongue, patience_s=patience_s)
+    if answer is None:
+        raise typer.Exit(UNREACHABLE)
+    if not answer["ok"]:
+        if as_json:
+            print(json.dumps(answer, ensure_ascii=False))
+        else:
+            speech.complain(catalogue.say("box_refused", tongue, reason=answer["code"], text=answer["text"]))
+        raise typer.Exit(REFUSED)
+    return answer
 
 
 def reach(
@@ -179,12 +202,6 @@ def reach(
         speech.complain(catalogue.say(code, tongue, path=path, why=why))
         return None
     return answer
-
-
-def refused(answer: dict[str, Any], tongue: Language) -> int:
-    """Say that the node refused, and why; the exit code."""
-    speech.complain(catalogue.say("box_refused", tongue, reason=answer["code"], text=answer["text"]))
-    return REFUSED
 
 
 def _talk(path: Path, line: bytes, patience_s: float) -> bytes:

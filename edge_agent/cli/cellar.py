@@ -53,8 +53,6 @@ def list_(
     last: dict[str, Any] = {}
     count = size = 0
     for answer in _pages(path, tongue):
-        if isinstance(answer, int):
-            return answer
         last = answer
         for asset in answer["assets"]:
             count += asset["held"]
@@ -85,17 +83,11 @@ def verify(
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
     held: list[str] = []
     for answer in _pages(path, tongue):
-        if isinstance(answer, int):
-            return answer
         held += [asset["media"] for asset in answer["assets"] if asset["held"]]
     spoilt: list[dict[str, str]] = []
     with Progress(disable=as_json, transient=True) as progress:
         for media in progress.track(held, description=catalogue.say("cache_verifying", tongue)):
-            verdict = box.reach({"do": "verify", "media": media}, path, tongue, patience_s=_LONG_S)
-            if verdict is None:
-                return box.UNREACHABLE
-            if not verdict["ok"]:
-                return box.refused(verdict, tongue)
+            verdict = box.answer_to({"do": "verify", "media": media}, path, tongue, patience_s=_LONG_S)
             if verdict["fault"] is not None:
                 spoilt.append({"media": media, "fault": verdict["fault"]})
     if as_json:
@@ -120,17 +112,13 @@ def collect(
     """Remove every file that no document wants and nobody uses."""
     tongue = speech.language(lang)
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
-    answer = box.reach({"do": "collect"}, path, tongue, patience_s=_LONG_S)
-    if answer is None:
-        return box.UNREACHABLE
+    answer = box.answer_to({"do": "collect"}, path, tongue, patience_s=_LONG_S, as_json=as_json)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
-    elif answer["ok"]:
+    else:
         facts = {"count": answer["removed"], "mib": f"{answer['bytes'] / _MIB:.1f}"}
         print(catalogue.say("cache_collected", tongue, **facts))
-    else:
-        return box.refused(answer, tongue)
-    return 0 if answer["ok"] else box.REFUSED
+    return 0
 
 
 def import_(
@@ -160,14 +148,10 @@ def import_(
     except OSError as error:
         facts = {"path": error.filename or stick, "why": error.strerror or str(error)}
         raise speech.Usage("file_unreadable", **facts) from None
-    answer = box.reach({"do": "import"}, path, tongue, patience_s=_LONG_S)
-    if answer is None:
-        return box.UNREACHABLE
+    answer = box.answer_to({"do": "import"}, path, tongue, patience_s=_LONG_S, as_json=as_json)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
-        return 0 if answer["ok"] else box.REFUSED
-    if not answer["ok"]:
-        return box.refused(answer, tongue)
+        return 0
     for one in answer["files"]:
         print(catalogue.say(f"import_{one['done']}", tongue, **one))
     return box.REFUSED if any(one["done"] == "refused" for one in answer["files"]) else 0
@@ -177,31 +161,20 @@ def _import_dir(
     config_file: Path, state_dir: Path | None, sim_dir: Path | None, hardware: str | None
 ) -> Path:
     """Where the daemon with this config looks."""
-    import os
-
     from edge_agent.config.last_good import STATE_DIR
 
     try:
         configured = config.load(config_file, (), hardware).storage.state_dir
     except config.ConfigInvalid:
         configured = STATE_DIR
-    directory = config.state_dir(
-        option=None if state_dir is None else str(state_dir),
-        environment=os.environ,
-        sim_dir=None if sim_dir is None else str(sim_dir),
-        configured=configured,
-    )
-    return Path(directory, "import")
+    return Path(box.state_directory(state_dir, sim_dir, configured), "import")
 
 
-def _pages(path: Path, tongue: Language) -> Iterator[dict[str, Any] | int]:
-    """Every page of the cellar; an exit code instead when the node does not answer, or refuses."""
+def _pages(path: Path, tongue: Language) -> Iterator[dict[str, Any]]:
+    """Every page of the cellar."""
     after = ""
     while True:
-        answer = box.reach({"do": "assets", "after": after, "limit": _PAGE}, path, tongue)
-        if answer is None or not answer["ok"]:
-            yield box.UNREACHABLE if answer is None else box.refused(answer, tongue)
-            return
+        answer = box.answer_to({"do": "assets", "after": after, "limit": _PAGE}, path, tongue)
         yield answer
         if len(answer["assets"]) < _PAGE:
             return

@@ -10,7 +10,7 @@ import re
 import sys
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -26,14 +26,6 @@ PAGE: Final = 50
 """Entries are asked for so many at a time."""
 
 _MONTH: Final = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)
-
-
-class Turned(Exception):
-    """The node refused to tell; `answer` says why."""
-
-    def __init__(self, answer: dict[str, Any]) -> None:
-        super().__init__(answer["code"])
-        self.answer = answer
 
 
 def register(app: typer.Typer) -> None:
@@ -71,13 +63,7 @@ def report(
     for one, other in combinations(kinds, 2):
         raise speech.Usage("not_both", one=f"--{one}", other=f"--{other}")
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
-    try:
-        gathered = gather(path, tongue)
-    except Turned as turned:
-        return box.refused(turned.answer, tongue)
-    if gathered is None:
-        return box.UNREACHABLE
-    entries, boots, node = gathered
+    entries, boots, node = gather(path, tongue)
 
     from edge_agent.cli.month import month_of
 
@@ -86,11 +72,10 @@ def report(
     return 0
 
 
-def gather(path: Path, tongue: Language) -> tuple[list[AsRunEntry], list[BootSpan], str] | None:
+def gather(path: Path, tongue: Language) -> tuple[list[AsRunEntry], list[BootSpan], str]:
     """Every entry of the as-run log, the boots, and the node's name.
 
-    None, and a complaint that says why, when nobody answers or the answer is not understood. Raises
-    Turned when the node refuses.
+    Raises typer.Exit when nobody answers, the node refuses, or the answer is not understood; why was told then.
     """
     import msgspec
 
@@ -101,18 +86,14 @@ def gather(path: Path, tongue: Language) -> tuple[list[AsRunEntry], list[BootSpa
     boots: dict[str, BootSpan] = {}
     after = 0
     while True:
-        answer = box.reach({"do": "entries", "after": after, "limit": PAGE}, path, tongue)
-        if answer is None:
-            return None
-        if not answer["ok"]:
-            raise Turned(answer)
+        answer = box.answer_to({"do": "entries", "after": after, "limit": PAGE}, path, tongue)
         try:
             page = msgspec.convert(answer.get("entries"), list[AsRunEntry])
             spans = msgspec.convert(answer.get("boots"), list[BootSpan])
             node = msgspec.convert(answer.get("node"), str)
         except msgspec.ValidationError as error:
             speech.complain(catalogue.say("report_unreadable", tongue, why=error))
-            return None
+            raise typer.Exit(box.UNREACHABLE) from None
         boots |= {span.boot: span for span in spans}
         page = [entry for entry in page if entry.number > after]
         if not page:

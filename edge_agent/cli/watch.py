@@ -39,11 +39,7 @@ def watch(
     path = socket_file or box.socket_path(config_file, state_dir, sim_dir, hardware)
     pause = threading.Event()
     while True:
-        answer = box.reach({"do": "live"}, path, tongue)
-        if answer is None:
-            return box.UNREACHABLE
-        if not answer["ok"]:
-            return box.refused(answer, tongue)
+        answer = box.answer_to({"do": "live"}, path, tongue)
         if as_json:
             print(json.dumps(answer["live"], ensure_ascii=False), flush=True)
         else:
