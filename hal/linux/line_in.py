@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from hal.errors import SoundLost, SoundMissing
-from hal.linux.portaudio import LIBRARY, Kind, find, on_thread
+from hal.errors import SoundMissing
+from hal.linux.portaudio import OpenDevice
 
 if TYPE_CHECKING:
     from hal.ports import Frames
 
-_log = logging.getLogger(__name__)
 
 RATE_HZ = 48_000
 WAITING_MAX = 24_000
@@ -31,7 +29,6 @@ WAITING_MAX = 24_000
 _PERIOD_FRAMES = 960
 _LATENCY_S = 0.1
 _STALLED_S = 3.0
-_LET_GO_S = 2.0
 
 
 class PortAudioInput:
@@ -48,38 +45,28 @@ class PortAudioInput:
         capture = PortAudioCapture(asyncio.get_running_loop())
         self._opening = True
         try:
-            await on_thread(lambda: LIBRARY.start(capture, self._device))
-        except asyncio.CancelledError:
-            if capture.abandon():
-                await capture.close()
-            raise
+            await capture.start(self._device)
         finally:
             self._opening = False
         self._capture = capture
         return capture
 
 
-class PortAudioCapture:
+class PortAudioCapture(OpenDevice):
     """An open input. PortAudio's thread puts into the queue, the loop takes from it."""
 
-    kind: Kind = "input"
+    kind = "input"
+    called = "sound input"
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._raw: Any = None
+        super().__init__(loop)
         self._lock = threading.Lock()
         # shared between both threads, under the lock
         self._queue: deque[Frames] = deque()
         self._waiting = 0
         self._calls = 0
         self._wanted = False
-        self._started = False
-        self._abandoned = False
         self.discarded = 0
-        # the loop's alone
-        self._waiter: asyncio.Future[None] | None = None
-        self._fault: str | None = None
-        self.closing = False
 
     # ------------------------------------------------------------ the port
 
@@ -92,35 +79,23 @@ class PortAudioCapture:
                 self._wanted = found is None
             if found is not None:
                 return found
-            if self._fault is not None:
-                raise SoundLost(
-                    f"the sound input failed while it was open: {self._fault}; check its plug and power"
-                )
+            self._check()
             if self._calls != calls:
                 calls, seen_s = self._calls, self._loop.time()
             elif self._loop.time() - seen_s >= _STALLED_S:
                 self._lose(f"nothing has come from it for {_STALLED_S:g} s")
                 continue
-            await self._nap(seen_s + _STALLED_S - self._loop.time())
+            await self._nap.rest(max(seen_s + _STALLED_S - self._loop.time(), 0))
 
     async def close(self) -> None:
         if self.closing:
             return
         self.closing = True
-        stopping = asyncio.ensure_future(
-            on_thread(lambda: LIBRARY.stop(self._raw, gently=self._fault is None))
-        )
-        if not (await asyncio.wait([stopping], timeout=_LET_GO_S))[0]:
-            LIBRARY.forsake()
-            _log.error("The sound input does not let itself be closed; replug it and restart the node.")
+        await self._let_go()
 
-    # ------------------------------------------------------------ start and stop
-
-    def begin(self, sounddevice: Any, device: str | None) -> Any:
-        """Find, open and start it with this library. Raises SoundMissing, PortAudioError."""
-        index = find(sounddevice, device, self.kind)
+    def _opened(self, sounddevice: Any, index: int) -> Any:
         channels = min(2, int(sounddevice.query_devices(index)["max_input_channels"]))
-        self._raw = sounddevice.InputStream(
+        return sounddevice.InputStream(
             samplerate=RATE_HZ,
             blocksize=_PERIOD_FRAMES,
             device=index,
@@ -130,30 +105,6 @@ class PortAudioCapture:
             callback=self._heard,
             finished_callback=self._finished,
         )
-        try:
-            self._raw.start()
-        except sounddevice.PortAudioError:
-            self._raw.close()
-            raise
-        return self._raw
-
-    def keep(self) -> bool:
-        """The starting thread asks: is the capture still wanted?"""
-        with self._lock:
-            self._started = True
-            return not self._abandoned
-
-    def abandon(self) -> bool:
-        """Nobody waits for it any more; True when it runs already and wants to be closed."""
-        with self._lock:
-            self._abandoned = True
-            return self._started
-
-    def _lose(self, why: str) -> None:
-        if self._fault is None and not self.closing:
-            self._fault = why
-            _log.warning("The sound input failed while it was open. why=%s", why)
-            self._wake()
 
     # ------------------------------------------------------------ the queue
 
@@ -168,21 +119,6 @@ class PortAudioCapture:
         self._waiting = 0
         return found
 
-    async def _nap(self, longest_s: float) -> None:
-        """Until the callback wakes us, or the time is up."""
-        assert self._waiter is None, "one reader a capture"
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(max(longest_s, 0), self._wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     def _heard(self, block: Any, frames: int, _times: Any, _flags: Any) -> None:
         """PortAudio's thread: the next block, whose array is PortAudio's."""
         mono = block.mean(axis=1) if block.shape[1] > 1 else block[:, 0].copy()
@@ -196,9 +132,4 @@ class PortAudioCapture:
             wanted, self._wanted = self._wanted, False
         if wanted:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
-                self._loop.call_soon_threadsafe(self._wake)
-
-    def _finished(self) -> None:
-        """PortAudio's thread: the stream has become inactive, by our stop or by itself."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._lose, "its stream has stopped by itself")
+                self._loop.call_soon_threadsafe(self._nap.wake)

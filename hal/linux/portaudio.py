@@ -18,31 +18,111 @@ import asyncio
 import atexit
 import contextlib
 import ctypes
+import logging
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from hal.errors import SoundMissing
+from hal.errors import SoundLost, SoundMissing
+from hal.nap import Nap
+
+_log = logging.getLogger(__name__)
 
 _BUSY_S = 5.0
+_LET_GO_S = 2.0
 Kind = Literal["output", "input"]
 _ALSA_CONFIG = Path("/usr/share/alsa/alsa.conf")
 """What ours includes."""
 
 
-class Beginner(Protocol):
-    """A stream that opens itself with a loaded library."""
+class OpenDevice(ABC):
+    """What an open output and an open input share: how it begins and ends on another thread, its one waiter, its loss."""
 
     kind: Kind
     """Which way it goes."""
+    called: str
+    """What it is called in a sentence."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._raw: Any = None
+        self._nap = Nap()
+        self._beginning = threading.Lock()
+        self._started = False
+        self._abandoned = False
+        self.closing = False
+        """`close` has begun; whoever opens the device now waits for its end."""
+        self.fault: str | None = None
+        """Why the device is lost, or None."""
+
+    async def start(self, device: str | None) -> None:
+        """Open it. Raises SoundMissing. Cancelled, the device is free again."""
+        try:
+            await on_thread(lambda: LIBRARY.start(self, device))
+        except asyncio.CancelledError:
+            if self._abandon():
+                await self.close()
+            raise
 
     def begin(self, sounddevice: Any, device: str | None) -> Any:
-        """Find, open and start; returns sounddevice's stream. Raises SoundMissing, PortAudioError."""
+        """Find, open and start it with this library; returns its stream. Raises SoundMissing, PortAudioError."""
+        self._raw = self._opened(sounddevice, find(sounddevice, device, self.kind))
+        try:
+            self._raw.start()
+        except sounddevice.PortAudioError:
+            self._raw.close()
+            raise
+        return self._raw
 
     def keep(self) -> bool:
-        """Whether it is still wanted, now that it runs."""
+        """The starting thread asks: is it still wanted, now that it runs?"""
+        with self._beginning:
+            self._started = True
+            return not self._abandoned
+
+    @abstractmethod
+    async def close(self) -> None:
+        """See the port."""
+
+    @abstractmethod
+    def _opened(self, sounddevice: Any, index: int) -> Any:
+        """Sounddevice's stream on the device of that index, not yet started."""
+
+    def _abandon(self) -> bool:
+        """Nobody waits for it any more; True when it runs already and wants to be closed."""
+        with self._beginning:
+            self._abandoned = True
+            return self._started
+
+    async def _let_go(self) -> None:
+        """Stop and close it, gently if it works; one that hangs is left behind."""
+        stopping = asyncio.ensure_future(
+            on_thread(lambda: LIBRARY.stop(self._raw, gently=self.fault is None))
+        )
+        if not (await asyncio.wait([stopping], timeout=_LET_GO_S))[0]:
+            LIBRARY.forsake()
+            _log.error("The %s does not let itself be closed; replug it and restart the node.", self.called)
+
+    def _lose(self, why: str) -> None:
+        if self.fault is None and not self.closing:
+            self.fault = why
+            _log.warning("The %s failed while it was open. why=%s", self.called, why)
+            self._nap.wake()
+
+    def _check(self) -> None:
+        """Raises SoundLost."""
+        if self.fault is not None:
+            raise SoundLost(
+                f"the {self.called} failed while it was open: {self.fault}; check its plug and power"
+            )
+
+    def _finished(self) -> None:
+        """PortAudio's thread: the stream has become inactive, by our stop or by itself."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._lose, "its stream has stopped by itself")
 
 
 class Library:
@@ -67,7 +147,7 @@ class Library:
             self._lock.release()
         return True
 
-    def start(self, stream: Beginner, device: str | None) -> None:
+    def start(self, stream: OpenDevice, device: str | None) -> None:
         """Open a stream, a second time with a fresh list when the first fails. Raises SoundMissing."""
         if not self._lock.acquire(timeout=_BUSY_S):
             raise SoundMissing("PortAudio hangs in a device that does not answer; replug it and restart")
@@ -101,7 +181,7 @@ class Library:
         if self._sounddevice is not None:
             atexit.unregister(self._sounddevice._exit_handler)  # noqa: SLF001 - it has no public name
 
-    def _start_again(self, stream: Beginner, device: str | None) -> Any:
+    def _start_again(self, stream: OpenDevice, device: str | None) -> Any:
         sounddevice = self._sounddevice
         try:
             return stream.begin(sounddevice, device)

@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from hal.errors import SoundLost, SoundMissing
 from hal.linux.dac_time import DacTime
-from hal.linux.portaudio import LIBRARY, Kind, find, on_thread
+from hal.linux.portaudio import LIBRARY, OpenDevice
 from hal.ports import SoundStatus
 
 if TYPE_CHECKING:
     from hal.ports import Frames
 
-_log = logging.getLogger(__name__)
 
 NS = 1_000_000_000
 _FRAME_BYTES = 4
@@ -37,7 +35,6 @@ through a sound server and more patience with a busy machine, at the price of a 
 `drop` (docs/decisions/0120)."""
 _LEAST_QUEUED_S = 0.2
 """A writer is woken when so little is left in a large ring, when a third is free in a small one."""
-_LET_GO_S = 2.0
 _STALLED_S = 2.0
 """A writer waits so long without a callback, then the device is given up."""
 
@@ -65,11 +62,7 @@ class PortAudioCard:
         )
         self._opening = True
         try:
-            await on_thread(lambda: LIBRARY.start(stream, self._device))
-        except asyncio.CancelledError:
-            if stream.abandon():
-                await stream.close()
-            raise
+            await stream.start(self._device)
         finally:
             self._opening = False
         self._stream = stream
@@ -83,10 +76,11 @@ class PortAudioCard:
         return self._was_present
 
 
-class PortAudioStream:
+class PortAudioStream(OpenDevice):
     """An open device. The loop writes into the ring, PortAudio's thread takes from it."""
 
-    kind: Kind = "output"
+    kind = "output"
+    called = "sound device"
 
     def __init__(
         self,
@@ -97,7 +91,7 @@ class PortAudioStream:
         ring_frames: int,
         latency_s: float,
     ) -> None:
-        self._loop = loop
+        super().__init__(loop)
         self._rate_hz = rate_hz
         self._period_frames = period_frames
         self._ring_frames = ring_frames
@@ -106,7 +100,6 @@ class PortAudioStream:
         self._silence = bytes(period_frames * _FRAME_BYTES)
         self._refill = max(ring_frames // 3, ring_frames - round(_LEAST_QUEUED_S * rate_hz), 1)
         """A waiting writer is woken when so much is free: few wake-ups."""
-        self._raw: Any = None
         self._pointer: Any = None
         self._memmove: Any = None
         self._buffer: Any = None
@@ -125,15 +118,8 @@ class PortAudioStream:
         self._dac = DacTime(rate_hz)
         self._sounded_ns = 0  # when the last frame taken will have left the converter
         self._calls = 0
-        self._started = False
-        self._abandoned = False
         # the loop's alone
         self._written = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self.closing = False
-        """`close` has begun; whoever opens the card now waits for its end."""
-        self.fault: str | None = None
-        """Why the device is lost, or None."""
 
     # ------------------------------------------------------------ the port
 
@@ -193,26 +179,18 @@ class PortAudioStream:
                     async with asyncio.timeout(3 * self._period_frames / self._rate_hz):
                         await self._room(self._ring_frames)  # the fade
         finally:
-            stopping = asyncio.ensure_future(
-                on_thread(lambda: LIBRARY.stop(self._raw, gently=self.fault is None))
-            )
-            if not (await asyncio.wait([stopping], timeout=_LET_GO_S))[0]:
-                LIBRARY.forsake()
-                _log.error("The sound device does not let itself be closed; replug it and restart the node.")
+            await self._let_go()
 
-    # ------------------------------------------------------------ start and stop
-
-    def begin(self, sounddevice: Any, device: str | None) -> Any:
-        """Find, open and start it with this library. Raises SoundMissing, PortAudioError."""
+    def _opened(self, sounddevice: Any, index: int) -> Any:
         ffi, library = sounddevice._ffi, sounddevice._lib  # noqa: SLF001 - what rtmixer builds on, too
         self._memmove, self._buffer, self._underflow = ffi.memmove, ffi.buffer, library.paOutputUnderflow
         # sounddevice keeps only a cast of it, which does not keep it alive
         self._pointer = ffi.callback("PaStreamCallback", self._callback, error=library.paAbort)
-        self._raw = sounddevice._StreamBase(  # noqa: SLF001 - its text offers it for C callbacks
+        return sounddevice._StreamBase(  # noqa: SLF001 - its text offers it for C callbacks
             kind="output",
             samplerate=self._rate_hz,
             blocksize=self._period_frames,
-            device=find(sounddevice, device),
+            device=index,
             channels=1,
             dtype="float32",
             latency=self._latency_s,
@@ -220,36 +198,6 @@ class PortAudioStream:
             wrap_callback=None,
             finished_callback=self._finished,
         )
-        try:
-            self._raw.start()
-        except sounddevice.PortAudioError:
-            self._raw.close()
-            raise
-        return self._raw
-
-    def keep(self) -> bool:
-        """The starting thread asks: is the stream still wanted?"""
-        with self._lock:
-            self._started = True
-            return not self._abandoned
-
-    def abandon(self) -> bool:
-        """Nobody waits for it any more; True when it runs already and wants to be closed."""
-        with self._lock:
-            self._abandoned = True
-            return self._started
-
-    def _lose(self, why: str) -> None:
-        if self.fault is None and not self.closing:
-            self.fault = why
-            _log.warning("The sound device failed while it was open. why=%s", why)
-            self._wake()
-
-    def _check(self) -> None:
-        if self.fault is not None:
-            raise SoundLost(
-                f"the sound device failed while it was open: {self.fault}; check its plug and power"
-            )
 
     # ------------------------------------------------------------ the ring, loop's side
 
@@ -286,29 +234,14 @@ class PortAudioStream:
                 if self._ring_frames - self._queued >= wanted:
                     return
                 self._wanted = wanted
-            await self._nap()
+            await self._nap.rest(_STALLED_S / 2)  # the callback, which wakes us, may be dead
+            self._wanted = None
             if self._calls != calls:
                 calls, seen_s = self._calls, self._loop.time()
             elif not self._raw.active:
                 self._lose("its stream has stopped by itself")
             elif self._loop.time() - seen_s >= _STALLED_S:
                 self._lose(f"it has taken no frames for {_STALLED_S:g} s")
-
-    async def _nap(self) -> None:
-        """Until the callback wakes us; now and then without it, for it may be dead."""
-        assert self._waiter is None, "one writer a stream"
-        self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(_STALLED_S / 2, self._wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-            self._wanted = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # ------------------------------------------------------------ the ring, PortAudio's side
 
@@ -335,7 +268,7 @@ class PortAudioStream:
                 return 0
             self._wanted = None
         with contextlib.suppress(RuntimeError):  # the loop has been closed
-            self._loop.call_soon_threadsafe(self._wake)
+            self._loop.call_soon_threadsafe(self._nap.wake)
         return 0
 
     def _run_out(self, out: Any, frames: int, times: Any, last: int) -> None:
@@ -360,11 +293,6 @@ class PortAudioStream:
         self._head = (self._head + count) % self._ring_frames
         self._queued -= count
         self._taken += count
-
-    def _finished(self) -> None:
-        """PortAudio's thread: the stream has become inactive, by our stop or by itself."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._lose, "its stream has stopped by itself")
 
 
 def _boottime_ns() -> int:

@@ -6,7 +6,6 @@ costs nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hal.errors import SoundLost, SoundMissing
+from hal.nap import Nap
 
 if TYPE_CHECKING:
     from hal.ports import Clock, Frames
@@ -137,7 +137,7 @@ class VirtualCapture:
         """The first frame that was not read; frames are counted from the opening."""
         self._frozen_ns: int | None = None
         self._lost: str | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._nap = Nap()
 
     async def read(self) -> Frames:
         while True:
@@ -159,20 +159,20 @@ class VirtualCapture:
         """The device is gone."""
         self.freeze()
         self._lost = self._lost or why
-        self._wake()
+        self._nap.wake()
 
     def freeze(self) -> None:
         """Give nothing from now on."""
         if self._frozen_ns is None:
             self._frozen_ns = self._now_ns()
-            self._wake()
+            self._nap.wake()
 
     def thaw(self) -> None:
         """Give what is said from now on."""
         if self._frozen_ns is not None and self._lost is None:
             self._frozen_ns = None
             self._next = self._come()
-            self._wake()
+            self._nap.wake()
 
     # ------------------------------------------------------------ the input
 
@@ -201,16 +201,4 @@ class VirtualCapture:
             until_ns = self._opened_ns + (self._next + _PERIOD_FRAMES) / self._frames_per_ns
         else:
             until_ns = self._frozen_ns + _STALL_S * NS
-        assert self._waiter is None, "one reader a capture"
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later((max(until_ns - self._now_ns(), 0) + 1000) / NS, self._wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        await self._nap.rest((max(until_ns - self._now_ns(), 0) + 1000) / NS)

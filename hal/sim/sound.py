@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hal.errors import SoundLost, SoundMissing
+from hal.nap import Nap
 from hal.ports import SoundStatus
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class VirtualStream:
         self._dry_at: int | None = None  # position at which the ring ran dry in mid-programme
         self._frozen_ns: int | None = None
         self._lost: str | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._nap = Nap()
         self._written = 0
         self._sounded = 0
         self._underruns = 0
@@ -221,14 +222,14 @@ class VirtualStream:
         self._advance()
         if self._lost is None:
             self._lost = why
-            self._wake()
+            self._nap.wake()
 
     def freeze(self) -> None:
         """Stop taking frames."""
         self._advance()
         if self._frozen_ns is None:
             self._frozen_ns = self._clock.monotonic_ns()
-            self._wake()
+            self._nap.wake()
 
     def thaw(self) -> None:
         """Take frames again; what waited sounds late."""
@@ -240,7 +241,7 @@ class VirtualStream:
             self._underruns += 1
             self._heard.inserted(self._head, self._at_ns(self._head), position - self._head)
         self._head = max(self._head, position)
-        self._wake()
+        self._nap.wake()
 
     # ------------------------------------------------------------ the card
 
@@ -307,15 +308,4 @@ class VirtualStream:
             until = self._frozen_ns + int(_STALL_S * NS)
         else:
             until = self._at_ns(self._head + self._queued + room - self._ring_frames)
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later((max(until - now, 0) + 1000) / NS, self._wake)
-        try:
-            await self._waiter
-        finally:
-            timer.cancel()
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        await self._nap.rest((max(until - now, 0) + 1000) / NS)
