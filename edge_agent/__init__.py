@@ -40,6 +40,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     kept, ticket    small facts over restarts; a request's way through an outlet
     patterns        how digests, addresses, zones are spelt, wherever they come in
     hours           spans of the local day: quiet hours, the hours for fetching ahead
+    persistence     what has happened is stored, however long the disk refuses
     desired         documents that say how the node should be: who signed, who takes
     model, errors   frozen values all rooms share; the error tree
 

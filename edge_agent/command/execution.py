@@ -36,6 +36,7 @@ from edge_agent.model import (
     Stop,
     Waiting,
 )
+from edge_agent.persistence import until_stored
 from edge_agent.report.asrun import Timebase
 from edge_agent.report.outbox import Outbox
 from hal.errors import DatabaseError, DiskError, DiskFull
@@ -309,18 +310,10 @@ class Execution:
 
     async def _settle(self, entry: ledger.Entry, finished: Finished) -> None:
         """Store the end, again and again until it is stored: it has happened and cannot be refused."""
-        wait_s, failing = _STORE_AGAIN_S[0], False
-        while True:
-            try:
-                await self._close(entry, finished.state, finished.asrun, finished.result)
-            except (DatabaseError, DiskError) as error:
-                if not failing:
-                    logger.warning("An order's end cannot be stored yet. id=%s error=%s", entry.id, error)
-                failing = True
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _STORE_AGAIN_S[1])
-            else:
-                return
+        await until_stored(
+            lambda: self._close(entry, finished.state, finished.asrun, finished.result),
+            what=f"The end of order {entry.id}", log=logger, wait_s=_STORE_AGAIN_S[0], most_s=_STORE_AGAIN_S[1],
+        )  # fmt: skip
 
     async def _close(
         self, entry: ledger.Entry, state: OrderState, asrun: AsRun, result: dict[str, Any] | None = None

@@ -33,7 +33,8 @@ from edge_agent.desired import Doc, Signed, Understood
 from edge_agent.errors import DocumentRefused, Fault
 from edge_agent.model import ReasonCode
 from edge_agent.patterns import decoded
-from hal.errors import DatabaseError, DiskError, DiskMissing
+from edge_agent.persistence import until_stored
+from hal.errors import DiskMissing
 from hal.ports import Disk
 
 logger = logging.getLogger(__name__)
@@ -222,7 +223,9 @@ class RemoteConfig:
         if self._chosen.failed:
             await self._tell(verdicts, DocumentRefused(ReasonCode.TIMEOUT, _UNPROVEN))
         if self.trial and await self._connects():
-            await self._keep()
+            await until_stored(
+                self._keep, what="That the settings proved themselves", log=logger, wait_s=_RETRY_S
+            )
             await self._tell(verdicts, None)
             logger.info("The new settings have proved themselves.")
         await asyncio.Event().wait()
@@ -240,31 +243,21 @@ class RemoteConfig:
         return True
 
     async def _keep(self) -> None:
-        """They count from now on; tried until it is stored."""
-        while True:
-            try:
-                text = await _read(self._disk, TRYING)
-                if text is not None:
-                    await self._disk.write_atomic(REMOTE, text)
-                    await self._disk.remove(TRYING)
-            except DiskError as error:
-                logger.warning("That the settings proved themselves cannot be stored yet. error=%s", error)
-                await asyncio.sleep(_RETRY_S)
-            else:
-                self.trial = False
-                return
+        """They count from now on. Raises DiskError."""
+        text = await _read(self._disk, TRYING)
+        if text is not None:
+            await self._disk.write_atomic(REMOTE, text)
+            await self._disk.remove(TRYING)
+        self.trial = False
 
     @staticmethod
     async def _tell(verdicts: Verdicts, refusal: DocumentRefused | None) -> None:
-        """Tell the verdict; tried until it is stored."""
-        while True:
-            try:
-                await verdicts.settled(Doc.CONFIG, refusal)
-            except (DiskError, DatabaseError) as error:
-                logger.warning("How a trial went cannot be told yet. error=%s", error)
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return
+        await until_stored(
+            lambda: verdicts.settled(Doc.CONFIG, refusal),
+            what="How a trial went",
+            log=logger,
+            wait_s=_RETRY_S,
+        )
 
 
 async def _with(settings: Settings, disk: Disk, name: str) -> Settings:

@@ -34,6 +34,7 @@ from edge_agent.model import (
     Recording,
     Step,
 )
+from edge_agent.persistence import until_stored
 from edge_agent.report import asrun as asrun_log
 from edge_agent.report.asrun import Timebase
 from edge_agent.report.outbox import Outbox
@@ -392,19 +393,10 @@ class Scheduler:
 
     async def _settle(self, occurrence: Occurrence, finished: Finished) -> None:
         """Store how it ended, again and again until it is stored: it has happened."""
-        failing = False
-        while True:
-            try:
-                await self._store([(occurrence, finished.asrun)])
-            except (DatabaseError, DiskError) as error:
-                if not failing:
-                    logger.warning(
-                        "A turn's end cannot be stored yet. key=%s error=%s", occurrence.key, error
-                    )
-                failing = True
-                await asyncio.sleep(_RETRY_S)
-            else:
-                return
+        await until_stored(
+            lambda: self._store([(occurrence, finished.asrun)]),
+            what=f"The end of turn {occurrence.key}", log=logger, wait_s=_RETRY_S,
+        )  # fmt: skip
 
     async def _miss(self, due: _Due, sight: Sight, now_ns: int) -> None:
         """Turns whose time has passed unheard. Raises DatabaseError, DiskError."""
