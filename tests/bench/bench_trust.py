@@ -29,7 +29,8 @@ from hal.linux.database import open_database
 from hal.ports import Message
 from hal.sim.loop import run
 from tests.bench.measure import figure, seconds
-from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, START, Scene, an_order, ident
+from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, Scene, an_order
+from tests.entries import START, ident
 from tests.signers import authority, document, signed, signer
 
 XA = "xa-vi-huong"

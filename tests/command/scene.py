@@ -52,12 +52,12 @@ from hal.sim.disk import VirtualDisk
 from hal.sim.loop import Counter
 from tests import alerts as cap_alerts
 from tests import desires, signers
+from tests.entries import START, ident
 
 ROOT = "pa/v1"
 NODE = NodeId("thon-3")
 GROUP = "xa-vi-huong"
 MEDIA = "sha256:" + "a" * 64
-START = datetime(2026, 11, 23, tzinfo=UTC)
 SCHEMAS = (
     kept.SCHEMA,
     outbox.SCHEMA,
@@ -80,11 +80,6 @@ ARGS: dict[str, dict[str, Any]] = {
     "alert": {"cap": cap_alerts.alert("lu-1", datetime(2026, 11, 23, tzinfo=UTC), cap_alerts.block())},
     "ping": {},
 }
-
-
-def ident(number: int) -> OrderId:
-    """The ULID of the order of this number."""
-    return OrderId(f"01J{number:023d}")
 
 
 def an_order(number: int = 1, verb: str = "ping", **changes: Any) -> Order:

@@ -10,7 +10,8 @@ from typing import Any
 from edge_agent.command import keys
 from edge_agent.model import Precedence
 from hal.sim.loop import run
-from tests.command.scene import START, Scene, an_order, at, ident
+from tests.command.scene import Scene, an_order, at
+from tests.entries import START, ident
 from tests.signers import authority, document, key, signed
 
 XA, HUYEN = "xa-vi-huong", "huyen-bach-thong"

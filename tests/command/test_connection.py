@@ -11,7 +11,8 @@ import pytest
 
 from edge_agent.command.inbox import Inbox
 from hal.sim.loop import run
-from tests.command.scene import GROUP, NODE, ROOT, Scene, an_order, ident
+from tests.command.scene import GROUP, NODE, ROOT, Scene, an_order
+from tests.entries import ident
 
 STATE = f"{ROOT}/{NODE}/up/state"
 

@@ -11,7 +11,8 @@ import pytest
 
 from hal.sim.link import Certificate
 from hal.sim.loop import run
-from tests.command.scene import NODE, ROOT, START, Scene, an_order, ident
+from tests.command.scene import NODE, ROOT, Scene, an_order
+from tests.entries import START, ident
 
 STATE = f"{ROOT}/{NODE}/up/state"
 YEAR = timedelta(days=365)

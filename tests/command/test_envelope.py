@@ -17,7 +17,8 @@ from edge_agent.command import envelope
 from edge_agent.command.envelope import Order, compose, depth, identify, read, seal, unwrap, wrap
 from edge_agent.errors import OrderRefused
 from edge_agent.model import OrderId, Precedence, ReasonCode
-from tests.command.scene import START, an_order
+from tests.command.scene import an_order
+from tests.entries import START
 
 VERBS = frozenset({"play", "stop", "ping"})
 ORDER = an_order(

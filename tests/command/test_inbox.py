@@ -15,7 +15,8 @@ from edge_agent.command.envelope import PAYLOAD_TYPE, seal, wrap
 from edge_agent.model import Issuer, Precedence
 from hal.ports import Message
 from hal.sim.loop import run
-from tests.command.scene import GROUP, NODE, ROOT, START, Scene, an_order, at, ident, published
+from tests.command.scene import GROUP, NODE, ROOT, Scene, an_order, at, published
+from tests.entries import START, ident
 
 
 def play(story: Callable[[Scene], Awaitable[None]], **scene: Any) -> Scene:

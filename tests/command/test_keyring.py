@@ -12,7 +12,8 @@ import pytest
 from edge_agent.command import keys
 from hal.sim.database import Moment, VirtualDatabase
 from hal.sim.loop import run
-from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, START, Scene, an_order, ident
+from tests.command.scene import GROUP, NODE, ROOT, SCHEMAS, Scene, an_order
+from tests.entries import START, ident
 from tests.signers import authority, document, root, signed
 
 XA, HUYEN = "xa-vi-huong", "huyen-bach-thong"

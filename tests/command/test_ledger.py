@@ -5,16 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from edge_agent.command import ledger
-from edge_agent.command.ledger import Entry
-from edge_agent.model import TERMINAL, Issuer, OrderState, Precedence, Reason, ReasonCode
-from tests.command.scene import START, ident
+from edge_agent.model import TERMINAL, Issuer, OrderState, Reason, ReasonCode
+from tests.entries import START, an_entry, ident
 
 
 @pytest.fixture
@@ -22,29 +19,6 @@ def connection() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:")) as opened:
         opened.executescript(ledger.SCHEMA)
         yield opened
-
-
-def an_entry(number: int = 1, **changes: Any) -> Entry:
-    entry = Entry(
-        id=ident(number),
-        issuer=Issuer("xa"),
-        verb="play",
-        precedence=Precedence.PRIORITY,
-        seq=number,
-        expires_at=START,
-        supersedes=None,
-        in_group=False,
-        envelope=b"{}",
-        state=OrderState.ACCEPTED,
-        reason=None,
-        result=None,
-        boot="boot-1",
-        received_ns=10,
-        received_at=START,
-        deadline_ns=20,
-        changed_ns=10,
-    )
-    return replace(entry, **changes)
 
 
 def test_what_is_written_is_found_again(connection: sqlite3.Connection) -> None:

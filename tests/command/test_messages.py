@@ -31,7 +31,8 @@ from edge_agent.model import (
     Voice,
     WebOrigin,
 )
-from tests.command.scene import ARGS, MEDIA, an_order, ident
+from tests.command.scene import ARGS, MEDIA, an_order
+from tests.entries import ident
 
 TIMING = Timing(since_ns=5 * NS, deadline_ns=60 * NS)
 

@@ -26,8 +26,7 @@ from hal.errors import DatabaseError
 from hal.sim.clock import VirtualClock
 from hal.sim.database import Moment, VirtualDatabase
 from hal.sim.loop import Counter, run
-from tests.command.scene import START, ident
-from tests.command.test_ledger import an_entry
+from tests.entries import START, an_entry, ident
 
 T = TypeVar("T")
 

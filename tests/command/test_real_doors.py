@@ -28,7 +28,8 @@ from hal.linux.database import open_database
 from hal.linux.disk import DirectoryDisk
 from hal.ports import BrokerSession, Connect
 from tests import desires
-from tests.command.scene import NODE, ROOT, SCHEMAS, Room, an_order, at_real, ident, published
+from tests.command.scene import NODE, ROOT, SCHEMAS, Room, an_order, at_real, published
+from tests.entries import ident
 from tests.mosquitto import Mosquitto
 
 pytestmark = pytest.mark.realtime

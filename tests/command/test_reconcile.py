@@ -18,7 +18,8 @@ from edge_agent.model import Digest, NodeId
 from edge_agent.report import outbox
 from hal.sim.database import VirtualDatabase
 from tests import desires
-from tests.command.scene import MEDIA, NODE, ROOT, START
+from tests.command.scene import MEDIA, NODE, ROOT
+from tests.entries import START
 
 FAR = documents.Pointer(url="http://x.example/8", sha256=MEDIA, size=64)
 

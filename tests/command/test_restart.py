@@ -24,8 +24,8 @@ from edge_agent.model import (
 from hal.errors import DatabaseError
 from hal.sim.database import Moment
 from hal.sim.loop import run
-from tests.command.scene import START, Scene, an_order, ident
-from tests.command.test_ledger import an_entry
+from tests.command.scene import Scene, an_order
+from tests.entries import START, an_entry, ident
 
 EMERGENCY = {"precedence": Precedence.EMERGENCY}
 

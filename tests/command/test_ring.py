@@ -30,7 +30,8 @@ from edge_agent.command.ring import Ring
 from edge_agent.command.settings import OrderSettings
 from edge_agent.command.topics import Topics
 from edge_agent.model import Issuer, NodeId, OrderState, Precedence, ReasonCode
-from tests.command.scene import GROUP, NODE, ROOT, START, an_order
+from tests.command.scene import GROUP, NODE, ROOT, an_order
+from tests.entries import START
 from tests.signers import LONG_AGO, authority, document, key, signer
 
 XA, HUYEN = "xa-vi-huong", "huyen-bach-thong"

@@ -6,7 +6,6 @@ import hashlib
 import random
 import sqlite3
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from edge_agent import agent
@@ -14,18 +13,14 @@ from edge_agent.cache.settings import MIB, CacheSettings
 from edge_agent.cache.store import Store
 from edge_agent.clocktrust import Quality
 from edge_agent.command import ledger
-from edge_agent.command.ledger import Entry
 from edge_agent.command.scribe import Room, Scribe
 from edge_agent.command.topics import Topics
 from edge_agent.model import (
     AsRun,
     Digest,
-    Issuer,
     NodeId,
-    OrderId,
     OrderState,
     Outcome,
-    Precedence,
 )
 from edge_agent.report import asrun
 from edge_agent.report.asrun import Timebase
@@ -33,43 +28,16 @@ from hal.sim.clock import VirtualClock
 from hal.sim.database import Moment, VirtualDatabase
 from hal.sim.disk import Platter, VirtualDisk
 from hal.sim.loop import Counter, run
+from tests.entries import START, an_entry
 
 T = TypeVar("T")
 
-START = datetime(2026, 11, 23, tzinfo=UTC)
 MOMENTS: tuple[Moment, ...] = ("before", "inside", "after")
 
 SCRIBE = Scribe(
     topics=Topics(root="pa/v1", node=NodeId("thon-3")),
     timebase=Timebase(monotonic_ns=10_000_000_000, utc=START, boot="boot-1", quality=Quality.SYNCED),
 )
-
-
-def ident(number: int) -> OrderId:
-    return OrderId(f"01J{number:023d}")
-
-
-def an_entry(number: int) -> Entry:
-    """An order as it comes."""
-    return Entry(
-        id=ident(number),
-        issuer=Issuer("xa"),
-        verb="play",
-        precedence=Precedence.PRIORITY,
-        seq=number,
-        expires_at=START,
-        supersedes=None,
-        in_group=False,
-        envelope=b"{}",
-        state=OrderState.ACCEPTED,
-        reason=None,
-        result=None,
-        boot="boot-1",
-        received_ns=10,
-        received_at=START,
-        deadline_ns=20,
-        changed_ns=10,
-    )
 
 
 def receive(connection: sqlite3.Connection, number: int) -> None:

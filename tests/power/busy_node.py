@@ -19,7 +19,8 @@ from edge_agent.report import asrun, shelf
 from hal.linux.clock import SystemClock
 from hal.linux.database import SqliteDatabase, open_database
 from hal.linux.disk import DirectoryDisk
-from tests.power.books import advance, close, digest_of, ident, receive, the_books_are_sound
+from tests.entries import ident
+from tests.power.books import advance, close, digest_of, receive, the_books_are_sound
 
 NAME = "node.sqlite3"
 SETTINGS = CacheSettings(quota_mib=64, reserve_mib=16, asset_max_mib=8)
