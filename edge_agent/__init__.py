@@ -45,7 +45,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     model, errors   frozen values all rooms share; the error tree
 
     hal/            ports (hardware time sound lines network storage box) errors inflow mono nap
-    hal/linux/      clock disk database sound line_in dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
+    hal/linux/      clock durable disk database sound line_in dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound line_in speech heard gpio
                     record sign sign_line board_line pty picture faults checkers judge
 

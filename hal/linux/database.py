@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hal.errors import DatabaseError, DiskFull
+from hal.linux.durable import sync_directory
 
 T = TypeVar("T")
 
@@ -154,7 +155,7 @@ class SqliteDatabase:
     def _create(self) -> None:
         """Make the file private and its name durable before SQLite writes to it."""
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        _sync_directory(self._path.parent)
+        sync_directory(self._path.parent)
 
     def _prepare(self, schemas: tuple[str, ...]) -> None:
         connection = sqlite3.connect(self._path, isolation_level=None, cached_statements=64)
@@ -192,7 +193,7 @@ class SqliteDatabase:
         for _, old in kept[: -(_KEPT_ASIDE - 1)]:
             for suffix in ("-wal", "-shm", "-journal", ""):
                 old.with_name(old.name + suffix).unlink(missing_ok=True)
-        _sync_directory(self._path.parent)
+        sync_directory(self._path.parent)
         self._aside = str(aside)
 
     def _asides(self) -> list[tuple[int, Path]]:
@@ -251,12 +252,4 @@ def _make_directory(directory: Path) -> None:
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     for made in reversed(missing):
         with contextlib.suppress(PermissionError):
-            _sync_directory(made.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            sync_directory(made.parent)

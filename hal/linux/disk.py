@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hal.errors import DiskError, DiskFull, DiskMissing
+from hal.linux.durable import sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,7 @@ class _Staged:
             self._directories.make(place.parent)
             self._path.rename(place)
             self._close()
-            _sync_directory(place.parent)
+            sync_directory(place.parent)
 
     def discard(self) -> None:
         with self._lock:
@@ -213,16 +214,8 @@ class _Directories:
             directory = directory.parent
         for made in reversed(missing):
             made.mkdir(mode=_DIRECTORY, exist_ok=True)
-            _sync_directory(made.parent)
+            sync_directory(made.parent)
             self._synced.add(made)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextlib.contextmanager
