@@ -31,7 +31,7 @@ imports run in the same direction, top to bottom, and results return as the valu
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment line_in steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
-    board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots link
+    board/          OUTLET: notice board    presenter notices panel drawing layout spelling raster dots picture link
                                             protocols/alpha settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf status meter blackbox settings
     cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download settings
@@ -41,13 +41,14 @@ imports run in the same direction, top to bottom, and results return as the valu
     patterns        how digests, addresses, zones are spelt, wherever they come in
     hours           spans of the local day: quiet hours, the hours for fetching ahead
     persistence     what has happened is stored, however long the disk refuses
+    playlist        what is to be seen on the boards, and when
     desired         documents that say how the node should be: who signed, who takes
     model, errors   frozen values all rooms share; the error tree
 
-    hal/            ports (hardware time sound lines network storage box) errors inflow mono nap
+    hal/            ports (hardware time sound lines screen network storage box) errors inflow mono nap
     hal/linux/      clock durable disk database sound line_in dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound line_in speech heard gpio
-                    record sign sign_line board_line pty picture faults checkers judge
+                    record emulator sign sign_line board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->
 router -> cache.fetcher -> playout.channel -> arbiter -> turn -> amplifier and pump -> gain -> sound card; and back as

@@ -9,6 +9,7 @@
     |   `-- SpeechFailed (also OSError)       the engine failed, or took too long
     |-- LineError (also OSError)              a GPIO line cannot be requested, driven or read
     |-- SerialError (also OSError)            the serial line cannot be opened, written or read
+    |-- ScreenError (also OSError)            the screen is missing, busy, has gone or changed its size
     |-- DatagramError (also OSError)          the UDP socket cannot be opened or used
     |-- BrokerError
     |   |-- BrokerUnreachable (also ConnectionError)  no TCP, TLS or MQTT connection
@@ -68,6 +69,10 @@ class LineError(HalError, OSError):
 
 class SerialError(HalError, OSError):
     """The serial line cannot be opened, written or read."""
+
+
+class ScreenError(HalError, OSError):
+    """The screen is missing, busy, has gone or changed its size."""
 
 
 class DatagramError(HalError, OSError):

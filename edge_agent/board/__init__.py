@@ -3,7 +3,8 @@
 spelling (pure)   the text, cleaned and checked letter by letter
 layout (pure)     words to lines, lines to pages, pages to seconds
 raster            lines to dots, with GNU Unifont
-dots (pure)       a picture: a small frozen value
+dots (pure)       a picture of one colour: a small frozen value
+picture (pure)    a finished page in the colours of its board
 protocols (pure)  what to tell a board, and the codec that says it in the board's language
 link              the serial line: gaps, replies, retries
 panel             what the board holds, and how it is brought to hold something else

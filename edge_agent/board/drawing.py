@@ -6,6 +6,7 @@ import asyncio
 
 from edge_agent.board import layout, raster, spelling
 from edge_agent.board.notices import Page
+from edge_agent.board.picture import coloured
 from edge_agent.board.settings import BoardSettings
 from edge_agent.model import Precedence
 
@@ -52,5 +53,5 @@ class DrawingTable:
             lines = [self._font.line(line) for line in page.lines]
             dots = raster.page(lines, columns=settings.columns, rows=settings.rows)
             raster.refuse_too_bright(dots, settings.lit_percent_max)
-            pages.append(Page(page.text, dots, page.dwell_s))
+            pages.append(Page(page.text, coloured(dots, settings.colours, settings.colour), page.dwell_s))
         return tuple(pages)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from edge_agent.board.dots import Dots
+from edge_agent.board.picture import Picture
 from edge_agent.model import NS, BoardClear, Issuer, OrderId, Precedence
 from edge_agent.ticket import Ticket
 from hal.errors import DatabaseError, DiskFull
@@ -35,7 +35,7 @@ class Page:
     """One page, drawn."""
 
     text: str
-    dots: Dots
+    picture: Picture
     dwell_s: float
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum
 
-from edge_agent.board.dots import Dots
 from edge_agent.board.link import BoardFault, Link
+from edge_agent.board.picture import Picture
 from edge_agent.board.protocols import (
     AskErrors,
     AskPlan,
@@ -44,29 +44,29 @@ class Panel:
     def __init__(self, *, link: Link, caps: Caps) -> None:
         self._link = link
         self._caps = caps
-        self._slots: dict[Dots, int] = {}
+        self._slots: dict[Picture, int] = {}
         """Which slot holds a picture, the longest unused first."""
-        self._ordinary: Dots | Sight = Sight.UNKNOWN
-        self._above: Dots | Sight = Sight.UNKNOWN
+        self._ordinary: Picture | Sight = Sight.UNKNOWN
+        self._above: Picture | Sight = Sight.UNKNOWN
         """What the takeover shows."""
         self._believed = False
         """The memory was set up by us and nothing has made us doubt it."""
         self.ready = False
 
     @property
-    def shown(self) -> Dots | None:
+    def shown(self) -> Picture | None:
         """What is to be seen, as far as we know."""
-        place = self._above if isinstance(self._above, Dots) else self._ordinary
-        return place if isinstance(place, Dots) else None
+        place = self._above if isinstance(self._above, Picture) else self._ordinary
+        return place if isinstance(place, Picture) else None
 
     def lost(self) -> None:
         """The line or the board failed: doubt everything, begin with `assure`."""
         self.ready = False
         self._link.close()
 
-    def holds(self, dots: Dots) -> bool:
+    def holds(self, picture: Picture) -> bool:
         """Whether the board has this picture."""
-        return dots in self._slots
+        return picture in self._slots
 
     async def assure(self, *, alert: bool) -> None:
         """Make certain that the board is there, set up, and shows our own place; what it shows is rewritten next.
@@ -75,70 +75,68 @@ class Panel:
             alert: an emergency is shown. A board that cannot be asked is then not erased.
         """
         await self._link.say(ForgetErrors())
-        if self._caps.read_back:
+        if self._caps.keeps_errors:
             plan = await self._link.say(AskPlan())
             assert isinstance(plan, Plan)
             if not plan.ours:
                 await self._set_up()
         elif not (alert and self._believed):
             await self._set_up()
-        if not self._caps.read_back:
+        if not self._caps.keeps_errors:
             self._slots.clear()
         await self._link.say(Settle())
         self._ordinary = self._above = Sight.UNKNOWN
         self.ready = True
 
-    async def store(self, dots: Dots, *, keep: Collection[Dots]) -> None:
+    async def store(self, picture: Picture, *, keep: Collection[Picture]) -> None:
         """Give the board a picture, in the slot of the longest unused one that is not in `keep` or shown."""
-        if dots in self._slots:
+        if picture in self._slots:
             return
-        used = {slot: picture for picture, slot in self._slots.items()}
+        used = {slot: held for held, slot in self._slots.items()}
         if len(used) < self._caps.slots:
             slot = next(free for free in range(self._caps.slots) if free not in used)
         else:
             oldest = next(
-                picture
-                for picture in self._slots
-                if picture not in keep and picture not in (self._ordinary, self._above)
+                held for held in self._slots if held not in keep and held not in (self._ordinary, self._above)
             )
             slot = self._slots.pop(oldest)
-        if await self._understood(Store(slot, dots)):
-            self._slots[dots] = slot
+        if await self._understood(Store(slot, picture)):
+            self._slots[picture] = slot
 
-    async def show(self, dots: Dots | None) -> bool:
+    async def show(self, picture: Picture | None) -> bool:
         """Show a stored picture, or nothing, in the ordinary place, and end a takeover. Whether it was another before."""
-        wanted = Sight.NOTHING if dots is None else dots
+        wanted = Sight.NOTHING if picture is None else picture
         if self._ordinary == wanted and self._above is Sight.NOTHING:
             return False
         if self._ordinary != wanted and await self._understood(
-            Show(None if dots is None else self._used(dots))
+            Show(None if picture is None else self._used(picture))
         ):
             self._ordinary = wanted
         if self.ready and self._above is not Sight.NOTHING and await self._understood(Release()):
             self._above = Sight.NOTHING
         return True
 
-    async def take_over(self, dots: Dots) -> bool:
+    async def take_over(self, picture: Picture, *, left_s: float) -> bool:
         """Show a stored picture above everything else. Whether it was another before.
 
         A board that has lost its memory would take the order and show nothing, so it is asked first; see `ready`.
         """
-        if self._above == dots:
+        if self._above == picture:
             return False
         await self.look()
-        if self.ready and await self._understood(TakeOver(self._used(dots))):
-            self._above = dots
+        if self.ready and await self._understood(TakeOver(self._used(picture), left_s)):
+            self._above = picture
         return True
 
     async def look(self) -> None:
         """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
-        if self._caps.read_back and not await self._still_ours():
+        if self._caps.keeps_errors and not await self._still_ours():
             self.ready = False
 
-    def _used(self, dots: Dots) -> int:
+    def _used(self, picture: Picture) -> int:
         """The slot of a picture, which is now the latest used."""
-        slot = self._slots.pop(dots)
-        self._slots[dots] = slot
+        slot = self._slots.pop(picture)
+        self._slots[picture] = slot
         return slot
 
     async def _set_up(self) -> None:
@@ -152,7 +150,7 @@ class Panel:
         errors = Errors(())
         for _ in range(ATTEMPTS):
             await self._link.say(command)
-            if not self._caps.read_back:
+            if not self._caps.keeps_errors:
                 return True
             reply = await self._link.say(AskErrors())
             assert isinstance(reply, Errors)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge_agent.board import spelling
-from edge_agent.board.dots import Dots
 from edge_agent.board.drawing import DrawingTable
 from edge_agent.board.link import BoardFault, Link
 from edge_agent.board.notices import Notice, NoticeBook, Page, learn_wall_time
 from edge_agent.board.panel import Panel
+from edge_agent.board.picture import Picture
 from edge_agent.board.protocols.alpha import PICTURE_LABELS, AlphaCodec
 from edge_agent.board.settings import BoardSettings
 from edge_agent.errors import Refused, TextRefused
@@ -60,7 +60,7 @@ class BoardState:
     page: int
     pages: int
     text: str
-    dots: Dots | None
+    picture: Picture | None
     fault: str | None
 
 
@@ -87,7 +87,7 @@ class Presenter:
             columns=settings.columns,
             rows=settings.rows,
             slots=min(len(PICTURE_LABELS), 2 * settings.pages_max + 2),
-            colour=settings.colour,
+            colours=settings.colours,
             address=(settings.sign_type + settings.sign_address).encode("ascii"),
             answers=settings.answers,
         )
@@ -186,7 +186,7 @@ class Presenter:
             page=top.index + 1 if top and drawn else 0,
             pages=len(top.pages) if top else 0,
             text=top.page.text if top and drawn else "",
-            dots=self._panel.shown,
+            picture=self._panel.shown,
             fault=self.fault,
         )
 
@@ -236,11 +236,11 @@ class Presenter:
     async def _advance(self, notice: Notice) -> None:
         """One write, or one decision, or one wait, for the notice that is to be seen."""
         now_ns = self._clock.monotonic_ns()
-        pictures = [page.dots for page in notice.pages]
-        standing = self._panel.holds(notice.page.dots)
+        pictures = [page.picture for page in notice.pages]
+        standing = self._panel.holds(notice.page.picture)
         following = (notice.index + 1) % len(pictures)
         if not standing:
-            await self._panel.store(notice.page.dots, keep=pictures)
+            await self._panel.store(notice.page.picture, keep=pictures)
         elif await self._put(notice):
             if not self._panel.ready:
                 return
@@ -263,8 +263,11 @@ class Presenter:
 
     async def _put(self, notice: Notice) -> bool:
         """Show the notice's page in its place. Whether anything had to be written."""
-        dots = notice.page.dots
-        return await (self._panel.take_over(dots) if notice.takes_over else self._panel.show(dots))
+        picture = notice.page.picture
+        if not notice.takes_over:
+            return await self._panel.show(picture)
+        left_s = (notice.until_ns - self._clock.monotonic_ns()) / NS
+        return await self._panel.take_over(picture, left_s=left_s)
 
     async def _wait(self, until_ns: int | None = None) -> None:
         """Wait for an order, or for whichever comes first of `until_ns`, an end, and the next check."""

@@ -27,6 +27,7 @@ from hal.ports.network import (
     Webcast,
     Webcasts,
 )
+from hal.ports.screen import Screen, Surface
 from hal.ports.sound import Capture, LineInput, SoundCard, SoundStatus, SoundStream, Speech
 from hal.ports.storage import Database, Disk, StagedFile
 from hal.ports.time import Clock
@@ -58,6 +59,7 @@ __all__ = [
     "Message",
     "OutputLine",
     "Peer",
+    "Screen",
     "SerialLink",
     "SerialPort",
     "SerialSettings",
@@ -67,6 +69,7 @@ __all__ = [
     "Speech",
     "StagedFile",
     "Supervisor",
+    "Surface",
     "Web",
     "Webcast",
     "Webcasts",

@@ -64,6 +64,8 @@ class SerialSettings:
     data_bits: int = 8
     parity: str = "none"
     stop_bits: int = 1
+    rs485: bool = False
+    """RTS drives the direction of an RS-485 transceiver."""
 
 
 class SerialLink(Protocol):

@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hal.ports import Clock
+from hal.sim.emulator import Shown
 from hal.sim.picture import Picture, png
-from hal.sim.sign import AlphaSign, Shown
+from hal.sim.sign import AlphaSign
 
 logger = logging.getLogger(__name__)
 

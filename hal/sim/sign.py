@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from hal.sim.emulator import KEPT, Shown, Violation
 from hal.sim.picture import Picture, beside, block, centred
 from hal.sim.sign_line import Command, Ended, Fault, FrameReader, Minded, sum_of
 
@@ -23,33 +24,9 @@ TURN_NS = 4 * SECOND
 """How long the sign itself holds each of several texts."""
 PRIORITY_BYTES = 125
 STRING_BYTES = 125
-KEPT = 20_000
 
 ILLEGAL = 0x20
 QUIET = 0x40
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """From `at_ns` on this was to be seen, until the next."""
-
-    at_ns: int
-    dots: Picture
-    kind: Literal["run", "priority", "blank"]
-
-    @property
-    def lit(self) -> int:
-        """Dots that are not dark."""
-        return sum(len(row) - row.count(0) for row in self.dots)
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that a real sign would not have forgiven."""
-
-    at_ns: int
-    kind: Minded
-    text: str
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import pytest
 
 from edge_agent import kept
 from edge_agent.board import notices
-from edge_agent.board.dots import Dots
+from edge_agent.board.picture import Colours, Picture
 from edge_agent.board.presenter import Presenter
 from edge_agent.board.settings import BoardSettings
 from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, Precedence, ReasonCode
@@ -116,16 +116,16 @@ class Village:
         self._begin(ticket)
         return ticket
 
-    async def dots(self, text: str, precedence: Precedence = Precedence.ROUTINE) -> list[Dots]:
+    async def dots(self, text: str, precedence: Precedence = Precedence.ROUTINE) -> list[Picture]:
         """What the pages of a text should look like."""
-        return [page.dots for page in await self.presenter.vet(text, precedence)]
+        return [page.picture for page in await self.presenter.vet(text, precedence)]
 
     def kind(self) -> str:
         """Whether the sign shows its run sequence, the priority file, or nothing."""
         return self.sign.current.kind
 
     @property
-    def seen(self) -> Dots:
+    def seen(self) -> Picture:
         """What is to be seen on the sign now."""
         return as_dots(self.sign.current.dots)
 
@@ -156,12 +156,10 @@ def reason_of(finished: Finished) -> tuple[ReasonCode, str]:
     return finished.asrun.reason.code, finished.asrun.reason.text
 
 
-def as_dots(picture: tuple[bytes, ...]) -> Dots:
+def as_dots(picture: tuple[bytes, ...]) -> Picture:
     """The sign's dots as ours, colours forgotten."""
-    return Dots(
-        len(picture[0]),
-        tuple(int("".join("1" if dot else "0" for dot in row), 2) for row in picture),
-    )
+    cells = b"".join(bytes(bool(dot) for dot in row) for row in picture)
+    return Picture(len(picture[0]), len(picture), Colours.MONO, cells)
 
 
 @pytest.fixture

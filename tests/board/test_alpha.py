@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.board.dots import Dots
+from edge_agent.board.picture import Colours, Picture, coloured
 from edge_agent.board.protocols import (
     AskErrors,
     AskPlan,
@@ -55,9 +56,13 @@ class Wire:
     def kind(self) -> str:
         return self.sign.current.kind
 
-    def seen(self) -> Dots:
-        rows = (int("".join(str(min(dot, 1)) for dot in row), 2) for row in self.sign.current.dots)
-        return Dots(self.sign.columns, tuple(rows))
+    def seen(self) -> Picture:
+        cells = b"".join(self.sign.current.dots)
+        return Picture(self.sign.columns, self.sign.rows, Colours.MONO, cells)
+
+
+def mono(columns: int, *rows: int) -> Picture:
+    return coloured(Dots(columns, rows), Colours.MONO, "red")
 
 
 # ---------------------------------------------------------------- known-good frames
@@ -99,7 +104,7 @@ def test_without_sums_etx_stands_only_between_commands() -> None:
 
 
 def test_a_picture_pauses_after_its_width() -> None:
-    head, rest = AlphaCodec(columns=8, rows=2, slots=1).encode(Store(0, Dots(8, (0xF0, 0x01))))
+    head, rest = AlphaCodec(columns=8, rows=2, slots=1).encode(Store(0, mono(8, 0xF0, 0x01)))
     assert head.payload.endswith(b"\x02I!0208")
     assert head.gap_after_s >= 0.1
     assert rest.payload.startswith(b"11110000\r00000001\r\x03")
@@ -119,9 +124,9 @@ def test_everything_said_fits_a_line_of_seven_bits() -> None:
     commands: list[Command] = [
         SetUp(),
         Settle(),
-        Store(65, Dots(255, (1,) * 31)),
+        Store(65, mono(255, *(1,) * 31)),
         Show(65),
-        TakeOver(65),
+        TakeOver(65, 60),
         AskPlan(),
     ]
     for command in commands:
@@ -136,12 +141,12 @@ def test_everything_said_fits_a_line_of_seven_bits() -> None:
     st.integers(1, 31).flatmap(
         lambda rows: st.integers(1, 60).flatmap(
             lambda columns: st.lists(st.integers(0, (1 << columns) - 1), min_size=rows, max_size=rows).map(
-                lambda lines: Dots(columns, tuple(lines))
+                lambda lines: mono(columns, *lines)
             )
         )
     )
 )
-def test_the_sign_shows_the_intended_dots(dots: Dots) -> None:
+def test_the_sign_shows_the_intended_dots(dots: Picture) -> None:
     wire = Wire(columns=dots.width, rows=dots.height)
     for command in (SetUp(), Store(3, dots), Show(3)):
         wire.say(command)
@@ -152,8 +157,8 @@ def test_the_sign_shows_the_intended_dots(dots: Dots) -> None:
 
 def test_a_takeover_hides_and_hands_back() -> None:
     wire = Wire()
-    below, above = Dots(96, (1,) * 16), Dots(96, (2,) * 16)
-    for command in (SetUp(), Store(0, below), Store(1, above), Show(0), TakeOver(1)):
+    below, above = mono(96, *(1,) * 16), mono(96, *(2,) * 16)
+    for command in (SetUp(), Store(0, below), Store(1, above), Show(0), TakeOver(1, 60)):
         wire.say(command)
     assert wire.seen() == above
     assert wire.kind() == "priority"

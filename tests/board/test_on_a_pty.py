@@ -65,7 +65,7 @@ def test_a_notice_reaches_a_sign_over_a_real_tty() -> None:
         assert finished.state is OrderState.SUCCESSFUL, finished
         assert finished.asrun.proof == 2
         assert sign.current.kind == "priority"
-        assert as_dots(sign.current.dots) == page.dots
+        assert as_dots(sign.current.dots) == page.picture
         assert not sign.violations
 
     asyncio.run(main())

@@ -260,6 +260,6 @@ def test_its_state_can_be_asked_at_any_time(village: Village) -> None:
         state = village.presenter.state()
         assert (state.order, state.pages, state.fault) == ("order-1", 5, None)
         assert state.text in NOTICE
-        assert state.dots == village.seen
+        assert state.picture == village.seen
 
     village.run(story)

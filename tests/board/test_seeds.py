@@ -65,7 +65,7 @@ def test_every_order_ends_and_the_board_ends_as_wanted(seed: int, village_with: 
         state = village.presenter.state()
         assert state.fault is None, f"seed={seed}"
         assert (village.kind() == "priority") == (state.precedence is Precedence.EMERGENCY), f"seed={seed}"
-        assert state.dots is None or village.seen == state.dots, f"seed={seed}"
+        assert state.picture is None or village.seen == state.picture, f"seed={seed}"
         await asyncio.sleep(6000)
         assert village.kind() == "blank", f"seed={seed}"
         assert refusals <= {ReasonCode.BUSY}

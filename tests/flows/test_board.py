@@ -9,8 +9,8 @@ from functools import cache
 import pytest
 
 from edge_agent.board import spelling
-from edge_agent.board.dots import Dots
 from edge_agent.board.drawing import DrawingTable
+from edge_agent.board.picture import Picture as Meant
 from edge_agent.board.settings import BoardSettings
 from hal.sim.loop import NS
 from hal.sim.picture import Picture
@@ -27,11 +27,11 @@ MEETING = (
 def meant(text: str, *, emergency: bool = False) -> list[Picture]:
     """The pages that a text makes on this board, as its dots."""
     pages = DrawingTable(SETTINGS.board)._draw(spelling.clean(text), emergency)
-    return [dots_of(page.dots) for page in pages]
+    return [dots_of(page.picture) for page in pages]
 
 
-def dots_of(dots: Dots) -> Picture:
-    return tuple(bytes(int(dot) for dot in dots.row_text(y)) for y in range(dots.height))
+def dots_of(picture: Meant) -> Picture:
+    return tuple(picture.row(y) for y in range(picture.height))
 
 
 def lit(picture: Picture) -> Picture:

@@ -1,31 +1,68 @@
 """What may be told to any board, and the shape of a codec that says it in one board's language.
 
-A codec does no I/O: commands in, bytes to send out; bytes received in, replies out.
+A codec does no I/O: commands in, bytes to send out; bytes received in, replies out. What a board cannot do stands in its
+`Caps`, and its codec is never asked for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Literal, Protocol
 
-from edge_agent.board.dots import Dots
+from edge_agent.board.picture import Colours, Picture
+from hal.ports import SerialSettings
+
+LINE = SerialSettings()
+"""9600 8N1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caps:
-    """What a board can do."""
+    """What a board can do, and what it does that it should not. Each is what the codec makes use of, no more."""
 
     columns: int
     rows: int
+    colours: Colours
     slots: int
-    """Pictures it can hold at once."""
-    takeover: bool
+    """Pictures it can hold at once; 0: it shows a picture as it is sent (`Draw`), and holds no other."""
+    takeover: bool = False
     """It has a place for an emergency that hides, and later hands back, what was shown."""
-    read_back: bool
-    """It answers questions."""
-    erases_on_set_up: bool
-    """Setting up its memory forgets all pictures and leaves it dark for a while."""
+    takeover_ends: bool = False
+    """The board itself ends a takeover after `TakeOver.left_s`, though the node be dead."""
+    hands_back: bool = False
+    """It can be taken over without touching what a stranger has put on it, and shows that again after `Release`."""
+    acknowledges: bool = False
+    """It answers what it is sent: `Ack` or `Nak`."""
+    keeps_errors: bool = False
+    """It answers `AskErrors`."""
+    tells_plan: bool = False
+    """It answers `AskPlan`."""
+    reads_back: bool = False
+    """It answers `AskPicture` with the dots that it holds."""
+    tells_status: bool = False
+    """It answers `AskStatus`."""
+    finds_dead_dots: bool = False
+    """It answers `AskDeadDots`."""
+    tests_itself: bool = False
+    """It takes `SelfTest`."""
+    brightness_steps: int = 0
+    """Levels of `Dim`, dark not counted; 0: its brightness cannot be set."""
+    switches: bool = False
+    """It takes `Power`: its dots go dark without forgetting anything."""
+    clock: bool = False
+    """It has a clock that `SetClock` sets."""
+    clock_text: bool = False
+    """It can show `ClockText` in place of a picture, without going dark when the time changes."""
+    erases_on_set_up: bool = False
+    """`SetUp` forgets all pictures and leaves it dark for a while."""
+    blanks_on_write: bool = False
+    """It goes dark while a picture is sent to it."""
+    storage: Literal["ram", "flash"] = "ram"
+    """Where what it is sent is kept. Flash wears: see `BoardSettings.flash_writes_a_day`."""
+    line: SerialSettings = LINE
+    """How its line is set unless the config says otherwise."""
 
 
 # ---------------------------------------------------------------- to the board
@@ -33,7 +70,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Divide the board's memory for our pictures; erases whatever it held."""
+    """Prepare the board's memory for our pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +80,73 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Put a picture into a slot (0 .. caps.slots - 1) that is not being shown."""
+    """Put a picture into a slot (0 .. caps.slots - 1) that is not being shown. Only with slots."""
 
     slot: int
-    dots: Dots
+    picture: Picture
 
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Show a slot, or (None) nothing, in the ordinary place."""
+    """Show a slot, or (None) nothing, in the ordinary place. Only with slots."""
 
     slot: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOver:
-    """Show a slot above everything else until `Release`."""
+class Draw:
+    """Show this picture at once, in the place of what is shown. Only without slots."""
 
-    slot: int
+    picture: Picture
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Show a slot (without slots: the picture) above everything else until `Release`, or for `left_s` seconds where
+    `caps.takeover_ends`."""
+
+    what: int | Picture
+    left_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """End a takeover; what the ordinary place shows is seen again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """Set the brightness, 1-100 %."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Light (True) or darken (False) the dots."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetClock:
+    """Set the board's clock; a local time."""
+
+    local: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClockText:
+    """Show `HH:MM` in the ordinary place, in the board's own digits; said again each minute."""
+
+    local: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Begin (True) or end (False) the board's own test pattern."""
+
+    on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +161,47 @@ class AskErrors:
 
 @dataclass(frozen=True, slots=True)
 class AskPlan:
-    """Ask how the board's memory is divided; answered by `Plan`."""
+    """Ask whether the board's memory is still as `SetUp` left it; answered by `Plan`."""
 
 
-Command = SetUp | Settle | Store | Show | TakeOver | Release | ForgetErrors | AskErrors | AskPlan
+@dataclass(frozen=True, slots=True)
+class AskPicture:
+    """Ask for the dots that a slot (without slots: the board) holds; answered by `Held`."""
+
+    slot: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """Ask how it is; answered by `Status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskDeadDots:
+    """Have it look for dead dots; answered by `DeadDots`."""
+
+
+Command = (
+    SetUp | Settle | Store | Show | Draw | TakeOver | Release | Dim | Power | SetClock | ClockText | SelfTest
+    | ForgetErrors | AskErrors | AskPlan | AskPicture | AskStatus | AskDeadDots
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- from the board
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """It has taken what it was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nak:
+    """It has refused what it was sent: `why` in words, from the protocol's table."""
+
+    why: str
+    lost: bool = False
+    """Something was addressed that its memory does not have: it is no longer as `SetUp` left it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +220,40 @@ class Plan:
     ours: bool
 
 
-Reply = Errors | Plan
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The dots that it holds; None: nothing, or no picture of ours."""
+
+    picture: Picture | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How the board is, as far as it tells; None: it does not."""
+
+    dark: bool | None = None
+    takeover: bool | None = None
+    celsius: float | None = None
+    humidity: float | None = None
+    brightness: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadDots:
+    """How many dots do not light."""
+
+    count: int
+
+
+Reply = Ack | Nak | Errors | Plan | Held | Status | DeadDots
 
 
 @dataclass(frozen=True, slots=True)
 class Tx:
-    """Bytes to send at once, the silence that must follow, and the reply that must come (None: none does)."""
+    """Bytes to send at once, the silence that must follow, and the reply that must come (None: none does).
+
+    A `Nak` may come in the place of any reply.
+    """
 
     payload: bytes
     gap_after_s: float = 0.0
@@ -125,7 +268,7 @@ class Codec(Protocol):
         """What the board can do."""
 
     def encode(self, command: Command) -> tuple[Tx, ...]:
-        """The bytes that say it, in order."""
+        """The bytes that say it, in order. Asserts that the caps allow it."""
 
     def feed(self, received: bytes) -> Sequence[Reply]:
         """Take received bytes, any split, garbage included; return the replies that became whole."""

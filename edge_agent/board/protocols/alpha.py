@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
-from edge_agent.board.dots import Dots
+from edge_agent.board.picture import Colours, Picture
 from edge_agent.board.protocols import (
     AskErrors,
     AskPlan,
@@ -54,8 +53,7 @@ PRIORITY_LABEL = b"0"
 PICTURE_LABELS = bytes(code for code in range(0x21, 0x7F) if chr(code) not in "0123456789?A]^_")
 """Without the priority file, the counters, the wild card, our TEXT file, and the escapes of printable frames."""
 TEXT_BYTES = 64
-PIXEL = {"mono": "1", "red": "1", "green": "2", "amber": "3"}
-DEPTH = {"mono": b"1000", "red": b"2000", "green": b"2000", "amber": b"2000"}
+DEPTH = {Colours.MONO: b"1000", Colours.RED_GREEN: b"2000"}
 
 ERROR_BITS = {
     0x20: "illegal command or file label",
@@ -66,7 +64,7 @@ ERROR_BITS = {
     0x01: "parity",
 }
 
-Colour = Literal["mono", "red", "green", "amber"]
+_DIGITS = bytes(0x30 + min(code, 8) for code in range(256))
 
 
 def checksum(command: bytes) -> bytes:
@@ -113,14 +111,14 @@ def run_sequence(labels: bytes) -> bytes:
     return b"E.SU" + labels
 
 
-def picture_head(label: bytes, dots: Dots) -> bytes:
+def picture_head(label: bytes, picture: Picture) -> bytes:
     """What comes before the pause of a SMALL DOTS write."""
-    return b"I" + label + b"%02X%02X" % (dots.height, dots.width)
+    return b"I" + label + b"%02X%02X" % (picture.height, picture.width)
 
 
-def picture_rows(dots: Dots, pixel: str) -> bytes:
-    """What comes after the pause: each row's dots and CR."""
-    return "".join(dots.row_text(y, lit=pixel) + "\r" for y in range(dots.height)).encode("ascii")
+def picture_rows(picture: Picture) -> bytes:
+    """What comes after the pause: each row's dots and CR. The digits 1 red, 2 green, 3 amber are our bits."""
+    return b"".join(picture.row(y).translate(_DIGITS) + b"\r" for y in range(picture.height))
 
 
 def paced(*commands: bytes, address: bytes = b"Z00") -> tuple[Tx, ...]:
@@ -141,17 +139,25 @@ class AlphaCodec:
         columns: int,
         rows: int,
         slots: int,
-        colour: Colour = "mono",
+        colours: Colours = Colours.MONO,
         address: bytes = b"Z00",
         answers: bool = True,
     ) -> None:
         assert 1 <= slots <= len(PICTURE_LABELS)
+        assert colours in DEPTH, "a SMALL DOTS picture has one colour, or red and green"
         assert rows <= 31, "a SMALL DOTS picture has no more rows"
         assert columns <= 255, "a SMALL DOTS picture has no more columns"
         self.caps = Caps(
-            columns=columns, rows=rows, slots=slots, takeover=True, read_back=answers, erases_on_set_up=True
+            columns=columns,
+            rows=rows,
+            colours=colours,
+            slots=slots,
+            takeover=True,
+            keeps_errors=answers,
+            tells_plan=answers,
+            erases_on_set_up=True,
         )
-        self._colour = colour
+        self._colours = colours
         self._address = address
         self._received = b""
 
@@ -166,12 +172,12 @@ class AlphaCodec:
                 )
             case Settle():
                 return self._one(run_sequence(TEXT_LABEL))
-            case Store(slot=slot, dots=dots):
-                return self._picture(slot, dots)
+            case Store(slot=slot, picture=picture):
+                return self._picture(slot, picture)
             case Show(slot=slot):
                 text = b" " if slot is None else CALL_PICTURE + self._label(slot)
                 return self._one(text_file(TEXT_LABEL, text))
-            case TakeOver(slot=slot):
+            case TakeOver(what=int(slot)):
                 return self._one(text_file(PRIORITY_LABEL, CALL_PICTURE + self._label(slot)))
             case Release():
                 return self._one(b"A" + PRIORITY_LABEL)
@@ -181,6 +187,8 @@ class AlphaCodec:
                 return self._one(b"F*", expect=Errors)
             case AskPlan():
                 return self._one(b"F$", expect=Plan)
+            case _:
+                raise AssertionError(f"not in the caps of an Alpha sign: {command}")
 
     def feed(self, received: bytes) -> Sequence[Reply]:
         """Take received bytes, any split, garbage included; return the replies that became whole."""
@@ -210,16 +218,16 @@ class AlphaCodec:
         """Our memory: the TEXT file, and a picture a slot."""
         pictures = (
             picture_memory(
-                self._label(slot), rows=self.caps.rows, columns=self.caps.columns, depth=DEPTH[self._colour]
+                self._label(slot), rows=self.caps.rows, columns=self.caps.columns, depth=DEPTH[self._colours]
             )
             for slot in range(self.caps.slots)
         )
         return [text_memory(TEXT_LABEL, TEXT_BYTES), *pictures]
 
-    def _picture(self, slot: int, dots: Dots) -> tuple[Tx, ...]:
+    def _picture(self, slot: int, picture: Picture) -> tuple[Tx, ...]:
         """One frame in two parts: the sign makes room after the width."""
-        head = picture_head(self._label(slot), dots)
-        whole = frame(head + picture_rows(dots, PIXEL[self._colour]), address=self._address)
+        head = picture_head(self._label(slot), picture)
+        whole = frame(head + picture_rows(picture), address=self._address)
         cut = whole.index(STX) + 1 + len(head)
         return Tx(whole[:cut], GAP_S), Tx(whole[cut:], GAP_S)
 
