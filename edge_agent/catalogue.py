@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 from edge_agent import patterns
-from edge_agent.sentences import KEYS, LIVE, OFFLINE
+from edge_agent.board import settings as boards
+from edge_agent.sentences import BOX, KEYS, LIVE, OFFLINE
 from edge_agent.sentences_report import REPORT
 
 
@@ -136,7 +137,11 @@ FORMS: Final = {
         "sha256: và 64 chữ số thập lục phân viết thường",
         "sha256: and 64 hex digits in lower case",
     ),
-    r"^[0-9A-F]{2}\Z": ("hai chữ số thập lục phân, ví dụ 0A", "two hex digits, for example 0A"),
+    boards.ADDRESS: ("hai hoặc bốn chữ số thập lục phân, ví dụ 0A", "two or four hex digits, for example 0A"),
+    boards.MODEL: ("tên một mẫu bảng: a-z, 0-9 và -", "the name of a board model: a-z, 0-9 and -"),
+    boards.CONNECTOR: ("tên đầu nối như HDMI-A-1", "a connector such as HDMI-A-1"),
+    boards.LEVEL: ("giờ và độ sáng, ví dụ 18:30 50", "a time of day and a percentage, for example 18:30 50"),
+    patterns.BOARD: ("1 đến 20 ký tự a-z, 0-9 và -", "1 to 20 of a-z, 0-9 and -"),
 }
 """Patterns of the settings in words: a technician does not read regular expressions."""
 
@@ -246,6 +251,29 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
             "GPIO line {offset} (chip {chip}) is already used by {other}.",
             "Each line has one purpose: look at the wiring and change the offset of one of the two.",
         ),
+    ),
+    "no_such_model": _Entry(
+        Advice(
+            "Không có mẫu bảng {found}.", "Chọn một trong: {valid}; hoặc đặt tệp vào /etc/edge-agent/boards."
+        ),
+        Advice(
+            "There is no board model {found}.",
+            "Choose one of: {valid}; or put a file into /etc/edge-agent/boards.",
+        ),
+    ),
+    "bad_model": _Entry(
+        Advice("Tệp của mẫu bảng {found} không đọc được: {why}", "Sửa tệp đó, hoặc chọn mẫu khác."),
+        Advice(
+            "The file of board model {found} cannot be read: {why}", "Correct it, or choose another model."
+        ),
+    ),
+    "device_twice": _Entry(
+        Advice("Cổng {found} đã được {other} dùng.", "Mỗi bảng một cổng: đổi cổng của một trong hai."),
+        Advice("{found} is already used by {other}.", "Each board has its own: change one of the two."),
+    ),
+    "name_taken": _Entry(
+        Advice("Tên {found} là tên của bảng ở mục {other}.", "Đặt tên khác cho bảng này."),
+        Advice("The name {found} is that of the board in {other}.", "Give this board another name."),
     ),
     "needs_other_key": _Entry(
         Advice("Khóa này chỉ dùng được cùng với {other}.", "Thêm {other}, hoặc bỏ khóa này."),
@@ -408,60 +436,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     **OFFLINE,
     **LIVE,
     **REPORT,
-    # ---- edge-agent stop, release, status
-    "not_both": ("Không dùng {one} cùng với {other}.", "{one} and {other} do not go together."),
-    "box_unreachable": (
-        "Không nói chuyện được với nút qua {path} ({why}). Cách sửa: xem nút có đang chạy không: systemctl status edge-agent",
-        "The node cannot be reached through {path} ({why}). Remedy: see whether it runs: systemctl status edge-agent",
-    ),
-    "box_forbidden": (
-        "Bạn không có quyền dùng {path} ({why}). Cách sửa: dùng sudo, hoặc vào nhóm edge-agent.",
-        "You may not use {path} ({why}). Remedy: use sudo, or join the group edge-agent.",
-    ),
-    "box_refused": ("Nút từ chối ({reason}): {text}", "The node refused ({reason}): {text}"),
-    "box_stopped": ("Đã dừng {count} lệnh.", "{count} order(s) stopped."),
-    "box_stands": (
-        "Giữ im đến {until}. Bỏ sớm hơn: edge-agent release {stop}",
-        "Silence is kept until {until}. To end it sooner: edge-agent release {stop}",
-    ),
-    "box_released": ("Đã bỏ lệnh dừng {stop}.", "Stop {stop} is released."),
-    "box_none_stands": ("Không có lệnh dừng nào.", "No stop stands."),
-    "box_node": (
-        "Nút {node}, phiên bản {agent}, chạy được {up_s} giây.",
-        "Node {node}, version {agent}, up for {up_s} s.",
-    ),
-    "box_online": (
-        "Nối với máy chủ: {online}. Giờ: {wall} ({clock}).",
-        "Connected to the server: {online}. Time: {wall} ({clock}).",
-    ),
-    "box_sounding": (
-        "Đang phát: {sounding}; chờ: {waiting}; bị ngắt: {suspended}. Ampli: {amplifier}. Âm lượng: {volume}.",
-        "Sounding: {sounding}; waiting: {waiting}; interrupted: {suspended}. Amplifier: {amplifier}. Volume: {volume}.",
-    ),
-    "box_quiet": ("Giờ yên tĩnh: {hours}; lúc này: {quiet}.", "Quiet hours: {hours}; now: {quiet}."),
-    "box_today": (
-        "Hôm nay đã phát {used}/{most} phút, khẩn cấp {emergency_used}/{emergency_most} phút.",
-        "Sounded today: {used}/{most} min, emergencies {emergency_used}/{emergency_most} min.",
-    ),
-    "box_alerts": ("Cảnh báo: {alerts}.", "Alerts: {alerts}."),
-    "box_muted_class": (
-        "Lệnh dừng {stop} của {issuer}: không phát gì từ lớp {klass} trở xuống, đến {until}.",
-        "Stop {stop} of {issuer}: nothing of class {klass} and lower until {until}.",
-    ),
-    "box_muted_order": (
-        "Lệnh dừng {stop} của {issuer}: không phát lệnh {order}, đến {until}.",
-        "Stop {stop} of {issuer}: nothing of order {order} until {until}.",
-    ),
-    "until_released": ("khi được bỏ", "it is released"),
-    "yes": ("có", "yes"),
-    "no": ("không", "no"),
-    "not_known": ("không rõ", "not known"),
-    # ---- edge-agent silence
-    "silence_done": ("Đã hạ {count} chân ra của ampli.", "{count} amplifier line(s) driven inactive."),
-    "silence_skipped": (
-        "Chân {name} đang được tiến trình khác giữ hoặc không có: {why}",
-        "Line {name} is held by someone else or is not there: {why}",
-    ),
+    **BOX,
 }
 
 CODES: Final = frozenset(code.rstrip("+") for code in _PROBLEMS)

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from edge_agent.errors import MediaRefused, Refused, TextRefused
+from edge_agent.errors import MediaRefused, Refused
 from edge_agent.model import (
     NS,
     AsRun,
@@ -76,10 +76,10 @@ class Loudspeaker(Protocol):
 
 
 class Boards(Protocol):
-    """What the crier asks of `board.presenter`."""
+    """What the crier asks of `board.boards`."""
 
-    async def vet(self, text: str, precedence: Precedence) -> object:
-        """Draw a text. Raises TextRefused."""
+    async def vet(self, intent: BoardShow) -> object:
+        """Draw a notice. Raises TextRefused."""
 
     def show(self, intent: BoardShow) -> Ticket:
         """Show a notice. Raises TextRefused."""
@@ -118,12 +118,12 @@ class Crier:
         *,
         clock: Clock,
         channel: Loudspeaker,
-        presenter: Boards | None,
+        boards: Boards | None,
         readiness: Readiness,
     ) -> None:
         self._clock = clock
         self._channel = channel
-        self._presenter = presenter
+        self._boards = boards
         self._readiness = readiness
         self._cries: dict[OrderId, _Cry] = {}
 
@@ -205,12 +205,12 @@ class Crier:
             deadline_ns=self._clock.monotonic_ns() + 60 * NS,
             target=order,
         )
-        if self._presenter is None:
+        if self._boards is None:
             ticket = Ticket(intent)
             ticket.end(_done(self._clock.monotonic_ns(), {}))
             return ticket
         try:
-            ticket = self._presenter.clear(intent)
+            ticket = self._boards.clear(intent)
         except Refused as refusal:
             logger.warning("An alert's notice cannot be taken down yet. id=%s why=%s", order, refusal.text)
             return None
@@ -224,27 +224,24 @@ class Crier:
         intent = cry.intent
         async with asyncio.TaskGroup() as group:
             sound = group.create_task(self._sound(cry), name=f"cry {intent.id}") if intent.audible else None
-            shows = intent.texts and (self._presenter is not None or not intent.audible)
+            shows = intent.texts and (self._boards is not None or not intent.audible)
             board = group.create_task(self._show(cry), name=f"show {intent.id}") if shows else None
         return None if sound is None else sound.result(), None if board is None else board.result()
 
     async def _show(self, cry: _Cry) -> Finished:
-        """The first of its texts that the board can show whole."""
-        intent, presenter = cry.intent, self._presenter
-        if presenter is None:
+        """On each board, the first of its texts that the board can show whole."""
+        intent, boards = cry.intent, self._boards
+        if boards is None:
             return _refusal(_NO_BOARD)
-        refusal = TextRefused(ReasonCode.BAD_ARGS, "The alert has no text for the board.")
-        for text in intent.texts:
-            try:
-                await cry.board.wait(presenter.vet(text, intent.precedence), late=_TOO_LATE)
-                ticket = presenter.show(_notice_of(intent, text))
-            except TextRefused as error:
-                refusal = error
-            except Cut as cut:
-                return _refusal(cut.reason)
-            else:
-                return _for_why(await _followed(ticket), cry.board.cut)
-        return _refusal(Reason(refusal.code, refusal.text))
+        notice = _notice_of(intent)
+        try:
+            await cry.board.wait(boards.vet(notice), late=_TOO_LATE)
+            ticket = boards.show(notice)
+        except Refused as refusal:
+            return _refusal(Reason(refusal.code, refusal.text))
+        except Cut as cut:
+            return _refusal(cut.reason)
+        return _for_why(await _followed(ticket), cry.board.cut)
 
     async def _sound(self, cry: _Cry) -> Finished:
         """Make the words, ask for the turn, follow it to its end."""
@@ -333,13 +330,14 @@ def _turn_of(intent: Warn, digest: Digest) -> Play:
     )
 
 
-def _notice_of(intent: Warn, text: str) -> BoardShow:
+def _notice_of(intent: Warn) -> BoardShow:
     return BoardShow(
         id=intent.id,
         issuer=intent.issuer,
         precedence=intent.precedence,
         deadline_ns=intent.until_ns,
-        text=text,
+        text=intent.texts[0],
+        shorter=intent.texts[1:],
         until_ns=intent.until_ns,
     )
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_agent import __version__
+from edge_agent.board.settings import BoardSettings
 from edge_agent.config import Settings
+from edge_agent.config.sections import MAIN
 from hal.ports import Broker, Clock, ControlDoor, Hardware, LineInput, Lines, SerialPort, SoundCard, Speech
 
 if TYPE_CHECKING:
@@ -59,7 +61,6 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             sound=_sound(settings, clock, recorder),
             speech=_speech(settings),
             lines=lines,
-            board=await _board(settings, clock, stack),
             broker=broker_door(settings),
             web=web,
             datagrams=UdpDatagrams(clock),
@@ -68,6 +69,7 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             database=database,
             supervisor=supervisor,
             control=_control(settings),
+            serials=await _serials(settings, clock, stack),
             line_in=_line_in(settings, clock),
             facts={
                 "sound": settings.hardware.sound,
@@ -132,24 +134,35 @@ def _lines(settings: Settings, clock: Clock, recorder: Recorder | None) -> Lines
     return VirtualLines(clock, watches=() if recorder is None else (recorder,))
 
 
-async def _board(settings: Settings, clock: Clock, stack: AsyncExitStack) -> SerialPort | None:
-    board = settings.board
-    if settings.hardware.board == "none":
-        return None
+async def _serials(settings: Settings, clock: Clock, stack: AsyncExitStack) -> dict[str, SerialPort]:
     from hal.linux.serial import SerialDevice
 
-    if settings.hardware.board == "linux":
-        return SerialDevice(board.device, board.line, clock)
+    serials: dict[str, SerialPort] = {}
+    for name, board in settings.every_board().items():
+        if board.protocol == "screen":
+            continue
+        path = board.device
+        if settings.hardware.board == "sim":
+            path = await _emulated(name, board, settings.sim.dir, clock, stack)
+        serials[name] = SerialDevice(path, board.line, clock)
+    return serials
+
+
+async def _emulated(
+    name: str, board: BoardSettings, directory: str, clock: Clock, stack: AsyncExitStack
+) -> str:
+    """A board in this process, on a PTY; returns its path."""
     from hal.sim.pty import BoardRecorder, PtyMount
     from hal.sim.sign import AlphaSign
 
     mount = PtyMount(AlphaSign(columns=board.columns, rows=board.rows), clock)
     stack.callback(mount.close)
-    await stack.enter_async_context(_alive(mount.life(), "virtual board"))
-    if settings.sim.dir:
-        recorder = BoardRecorder(Path(settings.sim.dir, "board"), clock, mount)
-        await stack.enter_async_context(_alive(recorder.life(), "board recorder"))
-    return SerialDevice(mount.path, board.line, clock)
+    await stack.enter_async_context(_alive(mount.life(), f"virtual board {name}"))
+    if directory:
+        kept = "board" if name == MAIN else f"board-{name}"
+        recorder = BoardRecorder(Path(directory, kept), clock, mount)
+        await stack.enter_async_context(_alive(recorder.life(), f"recorder of board {name}"))
+    return mount.path
 
 
 @asynccontextmanager

@@ -308,6 +308,10 @@ class BoardShow(Intent):
 
     text: str
     until_ns: int
+    shorter: tuple[str, ...] = ()
+    """What may be shown in its place on a board that it does not fit, the best first."""
+    boards: tuple[str, ...] = ()
+    """Names of the boards that are to show it; () = every board."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ T = TypeVar("T")
 MEDIA: Final = r"^sha256:[0-9a-f]{64}\Z"
 URL: Final = r"^https?://[^\s/?#]+[^\s\x00-\x1f\x7f]*\Z"
 ZONE: Final = r"^[a-z0-9_-]{1,32}\Z"
+BOARD: Final = r"^[a-z0-9][a-z0-9-]{0,19}\Z"
 SPAN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z"
 """Hours of the day: from-to."""
 LANGUAGE: Final = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,2}\Z"
@@ -23,6 +24,7 @@ FORMS: Final[Mapping[str, str]] = {
     MEDIA: "`sha256:` and 64 hex digits in lower case",
     URL: "an address that begins with http:// or https:// and has no spaces",
     ZONE: "a zone's name of a-z, 0-9, `_`, `-`",
+    BOARD: "a board's name of 1 to 20 of a-z, 0-9, `-`",
     LANGUAGE: "a language tag such as vi or en-US",
 }
 

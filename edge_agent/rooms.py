@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edge_agent import __version__, kept
 from edge_agent.board import notices
+from edge_agent.board.boards import Boards
 from edge_agent.board.presenter import Presenter
 from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
@@ -118,7 +119,7 @@ class _Outlets:
     sessions: Sessions
     guard: Guard
     channel: Channel | SilentChannel
-    presenter: Presenter | None
+    boards: Boards | None
     reporting: Status
     agenda: Agenda
     router: Router
@@ -198,12 +199,11 @@ async def _outlets(ground: _Ground) -> _Outlets:
     ground.lives.extend([("guard", guard.life), ("live sessions", sessions.life)])
     channel, its_lives = await _loudspeaker(settings, hardware, guard, alerts)
     ground.lives.extend(its_lives)
-    presenter = None
-    if hardware.board is not None:
-        presenter = Presenter(settings=settings.board, clock=clock, serial=hardware.board, database=database)
-        ground.lives.append(("presenter", presenter.life))
+    boards = _boards(settings, hardware)
+    if boards is not None:
+        ground.lives.append(("boards", boards.life))
     router = Router(
-        clock=clock, database=database, channel=channel, guard=guard, readiness=readiness, presenter=presenter,
+        clock=clock, database=database, channel=channel, guard=guard, readiness=readiness, boards=boards,
         programmes=Programmes(
             readiness=readiness, sessions=sessions, wall=wall, clock=clock, line_in=hardware.line_in
         ),
@@ -211,7 +211,7 @@ async def _outlets(ground: _Ground) -> _Outlets:
     )  # fmt: skip
     await router.open()
     return _Outlets(
-        readiness=readiness, sessions=sessions, guard=guard, channel=channel, presenter=presenter,
+        readiness=readiness, sessions=sessions, guard=guard, channel=channel, boards=boards,
         reporting=reporting, agenda=agenda, router=router,
     )  # fmt: skip
 
@@ -248,7 +248,7 @@ async def _inlets(
         base=base, chosen=chosen, disk=hardware.disk, connected=lambda: shelf.draining, leave=leave
     )
     takers: dict[Doc, Taker] = {Doc.SCHEDULE: scheduler, Doc.MEDIA: ground.steward, Doc.CONFIG: remote}
-    if outlets.presenter is not None:
+    if outlets.boards is not None:
         takers[Doc.BOARD] = standing
     reconciler = Reconciler(
         database=database, trust=trust, keyring=believed, topics=ground.topics, larder=ground.steward,
@@ -282,7 +282,7 @@ async def _inlets(
 def _conditions(ground: _Ground, outlets: _Outlets) -> Conditions:
     return Conditions(
         alerts=ground.alerts, trust=ground.trust, disk=ground.hardware.disk,
-        reserve_mib=ground.settings.cache.reserve_mib, channel=outlets.channel, presenter=outlets.presenter,
+        reserve_mib=ground.settings.cache.reserve_mib, channel=outlets.channel, boards=outlets.boards,
         guard=outlets.guard, steward=ground.steward, meter=ground.meter,
     )  # fmt: skip
 
@@ -315,15 +315,29 @@ async def _loudspeaker(
     return channel, [("amplifier", amplifier.life), ("channel", channel.life)]
 
 
+def _boards(settings: Settings, hardware: Hardware) -> Boards | None:
+    presenters = {
+        name: Presenter(
+            name=name,
+            settings=board,
+            clock=hardware.clock,
+            serial=hardware.serials[name],
+            database=hardware.database,
+        )
+        for name, board in settings.every_board().items()
+        if name in hardware.serials
+    }
+    return Boards(presenters) if presenters else None
+
+
 def _caps(settings: Settings, hardware: Hardware) -> Caps:
-    board = settings.board
-    boards: list[dict[str, str | int]] = [
-        {"protocol": board.protocol, "columns": board.columns, "rows": board.rows}
-    ]
     return Caps(
         agent=__version__,
         verbs=sorted(ARGS_OF_VERB),
         schemas={"order": 1},
         hardware=hardware.facts,
-        boards=boards if hardware.board is not None else (),
+        boards=[
+            {"name": name, "protocol": board.protocol, "columns": board.columns, "rows": board.rows}
+            for name, board in settings.every_board().items()
+        ],
     )

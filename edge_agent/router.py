@@ -127,10 +127,10 @@ class Warden(Protocol):
 
 
 class Boards(Protocol):
-    """What this room asks of `board.presenter`."""
+    """What this room asks of `board.boards`."""
 
-    async def vet(self, text: str, precedence: Precedence) -> object:
-        """Draw a text. Raises TextRefused."""
+    async def vet(self, intent: BoardShow) -> object:
+        """Draw a notice. Raises TextRefused."""
 
     def show(self, intent: BoardShow) -> Ticket:
         """Show a notice. Raises TextRefused."""
@@ -166,7 +166,7 @@ class Router:
         guard: Warden,
         readiness: Readiness,
         programmes: Programmes,
-        presenter: Boards | None = None,
+        boards: Boards | None = None,
         lead_s: float = 4.0,
         facts: Mapping[str, object] | None = None,
     ) -> None:
@@ -178,9 +178,9 @@ class Router:
         self._guard = guard
         self._store: Cellar = readiness.store
         self._programmes = programmes
-        self._presenter = presenter
+        self._boards = boards
         self._lead_s = lead_s
-        self._crier = Crier(clock=clock, channel=channel, presenter=presenter, readiness=readiness)
+        self._crier = Crier(clock=clock, channel=channel, boards=boards, readiness=readiness)
         self._facts = dict(facts or {})
         self._open: dict[OrderId, _Open] = {}
         self._closing = False
@@ -231,7 +231,7 @@ class Router:
 
     async def withdraw(self, orders: Collection[OrderId]) -> None:
         """Take down what these orders, which have ended well, left on the board: nobody believes them any more."""
-        for order in self._presenter.wanted if self._presenter is not None else ():
+        for order in self._boards.wanted if self._boards is not None else ():
             if order in orders:
                 logger.warning("A notice is taken down; its order is believed no more. id=%s", order)
                 self._take_down(order)
@@ -242,8 +242,8 @@ class Router:
         self._crier.wind_up(_SHUTDOWN)
         for open_ in tuple(self._open.values()):
             open_.end(_SHUTDOWN)
-        if self._presenter is not None:
-            self._presenter.wind_up()
+        if self._boards is not None:
+            self._boards.wind_up()
         await self._channel.wind_up()
 
     # ------------------------------------------------------------ plays and notices
@@ -305,14 +305,14 @@ class Router:
     async def _board_ticket(self, open_: _Open, intent: BoardShow | BoardClear) -> Ticket:
         """A text is drawn before it is asked for: one that cannot be shown takes nobody's place. Meanwhile
         what came after it waits, so that a clear reaches the notice before it."""
-        if self._presenter is None:
+        if self._boards is None:
             raise Refused(_NO_BOARD.code, _NO_BOARD.text)
         async with self._board_in_order:
             if isinstance(intent, BoardClear):
-                return self._presenter.clear(intent)
-            await self._presenter.vet(intent.text, intent.precedence)
+                return self._boards.clear(intent)
+            await self._boards.vet(intent)
             open_.go_on()
-            return self._presenter.show(intent)
+            return self._boards.show(intent)
 
     async def _let_go(self, open_: _Open) -> None:
         """Nobody follows the ticket any more: what was asked must not go on by itself."""
@@ -359,7 +359,7 @@ class Router:
             self._take_down(open_.intent.id)
 
     def _take_down(self, order: OrderId) -> None:
-        if self._presenter is None:
+        if self._boards is None:
             return
         take_down = BoardClear(
             id=order,
@@ -369,7 +369,7 @@ class Router:
             target=order,
         )
         try:
-            self._presenter.clear(take_down).begin()
+            self._boards.clear(take_down).begin()
         except Refused as refusal:
             logger.warning("A notice cannot be taken down. id=%s why=%s", order, refusal.text)
 

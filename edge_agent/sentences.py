@@ -226,3 +226,61 @@ OFFLINE: Final[Mapping[str, tuple[str, str]]] = {
     "desired_warning": ("chú ý, dòng {line}: {path}: {text}", "note, line {line}: {path}: {text}"),
 }
 """What `edge-agent next`, `events`, `cache` and `desired` say."""
+
+BOX: Final[Mapping[str, tuple[str, str]]] = {
+    # ---- edge-agent stop, release, status
+    "not_both": ("Không dùng {one} cùng với {other}.", "{one} and {other} do not go together."),
+    "box_unreachable": (
+        "Không nói chuyện được với nút qua {path} ({why}). Cách sửa: xem nút có đang chạy không: systemctl status edge-agent",
+        "The node cannot be reached through {path} ({why}). Remedy: see whether it runs: systemctl status edge-agent",
+    ),
+    "box_forbidden": (
+        "Bạn không có quyền dùng {path} ({why}). Cách sửa: dùng sudo, hoặc vào nhóm edge-agent.",
+        "You may not use {path} ({why}). Remedy: use sudo, or join the group edge-agent.",
+    ),
+    "box_refused": ("Nút từ chối ({reason}): {text}", "The node refused ({reason}): {text}"),
+    "box_stopped": ("Đã dừng {count} lệnh.", "{count} order(s) stopped."),
+    "box_stands": (
+        "Giữ im đến {until}. Bỏ sớm hơn: edge-agent release {stop}",
+        "Silence is kept until {until}. To end it sooner: edge-agent release {stop}",
+    ),
+    "box_released": ("Đã bỏ lệnh dừng {stop}.", "Stop {stop} is released."),
+    "box_none_stands": ("Không có lệnh dừng nào.", "No stop stands."),
+    "box_node": (
+        "Nút {node}, phiên bản {agent}, chạy được {up_s} giây.",
+        "Node {node}, version {agent}, up for {up_s} s.",
+    ),
+    "box_online": (
+        "Nối với máy chủ: {online}. Giờ: {wall} ({clock}).",
+        "Connected to the server: {online}. Time: {wall} ({clock}).",
+    ),
+    "box_sounding": (
+        "Đang phát: {sounding}; chờ: {waiting}; bị ngắt: {suspended}. Ampli: {amplifier}. Âm lượng: {volume}.",
+        "Sounding: {sounding}; waiting: {waiting}; interrupted: {suspended}. Amplifier: {amplifier}. Volume: {volume}.",
+    ),
+    "box_quiet": ("Giờ yên tĩnh: {hours}; lúc này: {quiet}.", "Quiet hours: {hours}; now: {quiet}."),
+    "box_today": (
+        "Hôm nay đã phát {used}/{most} phút, khẩn cấp {emergency_used}/{emergency_most} phút.",
+        "Sounded today: {used}/{most} min, emergencies {emergency_used}/{emergency_most} min.",
+    ),
+    "box_alerts": ("Cảnh báo: {alerts}.", "Alerts: {alerts}."),
+    "box_muted_class": (
+        "Lệnh dừng {stop} của {issuer}: không phát gì từ lớp {klass} trở xuống, đến {until}.",
+        "Stop {stop} of {issuer}: nothing of class {klass} and lower until {until}.",
+    ),
+    "box_muted_order": (
+        "Lệnh dừng {stop} của {issuer}: không phát lệnh {order}, đến {until}.",
+        "Stop {stop} of {issuer}: nothing of order {order} until {until}.",
+    ),
+    "until_released": ("khi được bỏ", "it is released"),
+    "yes": ("có", "yes"),
+    "no": ("không", "no"),
+    "not_known": ("không rõ", "not known"),
+    # ---- edge-agent silence
+    "silence_done": ("Đã hạ {count} chân ra của ampli.", "{count} amplifier line(s) driven inactive."),
+    "silence_skipped": (
+        "Chân {name} đang được tiến trình khác giữ hoặc không có: {why}",
+        "Line {name} is held by someone else or is not there: {why}",
+    ),
+}
+"""The commands that talk to the node beside which they are typed."""

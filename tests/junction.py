@@ -96,9 +96,9 @@ class Sign:
     cleared: list[OrderId | None] = field(default_factory=list)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def vet(self, text: str, precedence: Precedence) -> None:
+    async def vet(self, intent: BoardShow) -> None:
         await asyncio.sleep(self.draws_s)
-        if "☢" in text:
+        if "☢" in intent.text:
             raise TextRefused(ReasonCode.BAD_ARGS, "The board has no such letter; leave it out.")
 
     def show(self, intent: BoardShow) -> Ticket:
@@ -203,7 +203,7 @@ class Junction:
                     wall=WallTime(trust, self.clock),
                     clock=self.clock,
                 ),
-                presenter=self.sign,
+                boards=self.sign,
                 facts={"agent": "0.1.0"},
             )
             await self.router.open()

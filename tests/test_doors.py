@@ -42,7 +42,7 @@ def test_hardware_sim_is_virtual_card_lines_and_a_sign_on_a_pty(tmp_path: Path) 
     hardware = opened(settings_for(tmp_path))
     assert isinstance(hardware.sound, VirtualCard)
     assert isinstance(hardware.lines, VirtualLines)
-    assert isinstance(hardware.board, SerialDevice)
+    assert isinstance(hardware.serials["main"], SerialDevice)
     assert isinstance(hardware.speech, VirtualSpeech)
     assert hardware.facts == dict.fromkeys(("sound", "speech", "gpio", "board", "clock"), "sim")
 
@@ -51,7 +51,7 @@ def test_each_door_is_chosen_on_its_own(tmp_path: Path) -> None:
     hardware = opened(settings_for(tmp_path, "hardware.sound=linux", "hardware.board=none"))
     assert isinstance(hardware.sound, PortAudioCard)
     assert isinstance(hardware.lines, VirtualLines)
-    assert hardware.board is None
+    assert not hardware.serials
 
 
 def test_an_input_is_there_when_it_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -76,6 +77,14 @@ class Picture:
         assert self.colours is not Colours.FULL
         table = bytes(0x31 if code & bit else 0x30 for code in range(256))
         return Dots(self.width, tuple(int(self.row(y).translate(table), 2) for y in range(self.height)))
+
+
+def digest_of(pictures: Sequence[Picture]) -> Digest:
+    """The identity of several pictures in their order; of one, its own."""
+    if len(pictures) == 1:
+        return pictures[0].digest
+    whole = "\n".join(picture.digest for picture in pictures)
+    return Digest(f"sha256:{hashlib.sha256(whole.encode()).hexdigest()}")
 
 
 def coloured(dots: Dots, colours: Colours, ink: str) -> Picture:

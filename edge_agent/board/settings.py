@@ -7,13 +7,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.board.picture import Colours
 from hal.ports import SerialSettings
 
 GLYPH_ROWS = 16
 """Unifont's height; a board has at least so many rows."""
 
-HOURS = r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z"
+MODEL = r"^([a-z0-9][a-z0-9-]{0,39})?\Z"
+ADDRESS = r"^[0-9A-F]{2}([0-9A-F]{2})?\Z"
+CONNECTOR = r"^[A-Za-z0-9-]*\Z"
 LEVEL = r"^([01][0-9]|2[0-3]):[0-5][0-9] (100|[1-9][0-9]?)\Z"
 
 
@@ -23,7 +26,7 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     model: Annotated[
         str,
         Meta(
-            pattern=r"^([a-z0-9][a-z0-9-]{0,39})?\Z",
+            pattern=MODEL,
             description='a file of config/boards without .toml, for what is not set here; "" = none',
         ),
     ] = ""
@@ -62,7 +65,7 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sign_address: Annotated[
         str,
         Meta(
-            pattern=r"^[0-9A-F]{2}([0-9A-F]{2})?\Z",
+            pattern=ADDRESS,
             description="address of the sign in hex digits: two; jetfile four (group, unit); 00 = every sign",
         ),
     ] = "00"
@@ -125,7 +128,7 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         Meta(max_length=24, description="brightness from a time of day on, in percent; [] = the board's own"),
     ] = ()
     blank_hours: Annotated[
-        tuple[Annotated[str, Meta(pattern=HOURS, description="a span of the day, 22:30-04:30")], ...],
+        tuple[Annotated[str, Meta(pattern=patterns.SPAN, description="a span of the day, 22:30-04:30")], ...],
         Meta(max_length=8, description="when the board is dark; emergencies are shown all the same"),
     ] = ()
     full_light_lux: Annotated[
@@ -178,7 +181,7 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         str,
         Meta(
             max_length=40,
-            pattern=r"^[A-Za-z0-9-]*\Z",
+            pattern=CONNECTOR,
             description='screen: connector, such as HDMI-A-1 (see /sys/class/drm); "" = whichever has a display',
         ),
     ] = ""

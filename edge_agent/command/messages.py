@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.command import audible, cap, envelope
 from edge_agent.command.assessment import Heed
 from edge_agent.command.audible import LiveStartArgs, PlayArgs, SayArgs
@@ -79,6 +80,8 @@ class BoardShowArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     text: _Text
     ttl_s: Annotated[int, Meta(ge=1, le=NOTICE_TTL_S_MAX)] = 3600
+    boards: Annotated[tuple[Annotated[str, Meta(pattern=patterns.BOARD)], ...], Meta(max_length=8)] = ()
+    """Names of the node's boards; none = all."""
 
 
 class BoardClearArgs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,7 +169,9 @@ def _intent(order: Order, args: msgspec.Struct, timing: Timing) -> Intent:  # no
         case ReleaseArgs():
             return Release(**asked, target=None if args.stop is None else OrderId(args.stop))
         case BoardShowArgs():
-            return BoardShow(**asked, text=args.text, until_ns=timing.since_ns + args.ttl_s * NS)
+            return BoardShow(
+                **asked, text=args.text, boards=args.boards, until_ns=timing.since_ns + args.ttl_s * NS
+            )
         case BoardClearArgs():
             return BoardClear(**asked, target=None if args.order is None else OrderId(args.order))
         case VolumeArgs():

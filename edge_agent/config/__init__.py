@@ -1,7 +1,7 @@
 """The config file: TOML to the typed settings of every room, with every problem named at once.
 
 `reading` opens it, `toml_lines` finds the line of a key, `sections` gathers the settings, `conversion`
-turns values into them, `rules` looks across sections, `last_good` keeps the copy that worked.
+turns values into them, `models` has the keys of board models, `rules` looks across sections, `last_good` keeps the copy that worked.
 """
 
 from __future__ import annotations

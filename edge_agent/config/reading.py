@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from edge_agent.config import last_good
+from edge_agent.config import last_good, models
 from edge_agent.config.conversion import BAD, convert
 from edge_agent.config.problem import UNREADABLE, ConfigInvalid, Problem
 from edge_agent.config.rules import check_together
@@ -72,6 +72,7 @@ def parse(text: str, overrides: Sequence[str] = (), hardware: str | None = None)
         source.override(override, f"--set {override}")
     if source.broken_tables:
         raise ConfigInvalid(source.sorted())
+    models.lay_under(source.tables, source.report)
     sections = convert(Settings, source.tables, source.raw, source.report)
     for section, key in MUST_BE_SAID:
         if key not in source.tables.get(section, {}):

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from edge_agent.config.conversion import Report
-from edge_agent.config.sections import Settings
+from edge_agent.config.sections import MAIN, Settings
 from edge_agent.config.toml_lines import KeyPath
 
 ROOM_SAYS_IT_TOO = "line_used_twice"
@@ -113,6 +113,22 @@ def _governor(settings: Settings, report: Report) -> None:
             report(("governor", "quiet_hours", place), "no_span", found=hours)
 
 
+def _boards(settings: Settings, report: Report) -> None:
+    """Two boards on one device, or a second one of the first's name."""
+    owners: dict[str, str] = {}
+    for name, board in settings.every_board().items():
+        path: KeyPath = ("board",) if name == MAIN else ("boards", name)
+        if settings.hardware.board == "sim":
+            continue
+        device = board.device if board.protocol != "screen" else f"{board.surface} {board.connector}"
+        if device in owners:
+            key = "device" if board.protocol != "screen" else "connector"
+            report((*path, key), "device_twice", found=device, other=owners[device])
+        owners.setdefault(device, ".".join(str(part) for part in path))
+    if MAIN in settings.boards:
+        report(("boards", MAIN), "name_taken", found=MAIN, other="board")
+
+
 def _less(report: Report, path: KeyPath, found: float, other: str, limit: float) -> None:
     report(path, "above_other", found=str(found), other=other, limit=str(limit))
 
@@ -123,5 +139,6 @@ _RULES: Final[tuple[tuple[frozenset[str], Callable[[Settings, Report], None]], .
     (frozenset({"governor"}), _governor),
     (frozenset({"amplifier", "hardware"}), _amplifier),
     (frozenset({"trust", "hardware"}), _unsigned),
+    (frozenset({"board", "boards", "hardware"}), _boards),
 )
 """Each rule with the sections it looks at."""

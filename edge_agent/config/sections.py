@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from edge_agent import patterns
 from edge_agent.board.settings import BoardSettings
 from edge_agent.cache.settings import CacheSettings
 from edge_agent.clocktrust import ClockSettings
@@ -20,6 +21,9 @@ from edge_agent.sense.settings import SenseSettings
 from edge_agent.stream.settings import LiveSettings
 
 NODE_NAME = r"^[a-z0-9-]{3,40}$"
+
+MAIN: Final = "main"
+"""The name of the board of [board]."""
 
 Door = Literal["linux", "sim"]
 
@@ -131,6 +135,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     level: LevelSettings = LevelSettings()
     live: LiveSettings = LiveSettings()
     board: BoardSettings = BoardSettings()
+    boards: Annotated[
+        dict[Annotated[str, Meta(pattern=patterns.BOARD, description="1-20 of a-z 0-9 -")], BoardSettings],
+        Meta(max_length=7, description="further boards by name, each with the keys of [board]"),
+    ] = {}
     sense: SenseSettings = SenseSettings()
     local: LocalSettings = LocalSettings()
     cache: CacheSettings = CacheSettings()
@@ -139,3 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     storage: StorageSettings = StorageSettings()
     sim: SimSettings = SimSettings()
     log: LogSettings = LogSettings()
+
+    def every_board(self) -> dict[str, BoardSettings]:
+        """The boards that this node drives, by name."""
+        return {} if self.hardware.board == "none" else {MAIN: self.board, **self.boards}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from edge_agent.board.presenter import Presenter
+from edge_agent.board.boards import Boards
 from edge_agent.cache.steward import Steward
 from edge_agent.clocktrust import ClockTrust, Sight
 from edge_agent.model import Precedence
@@ -37,7 +37,7 @@ class Conditions:
         disk: Disk,
         reserve_mib: int,
         channel: Channel | SilentChannel,
-        presenter: Presenter | None,
+        boards: Boards | None,
         guard: Guard | None = None,
         steward: Steward | None = None,
         meter: Meter | None = None,
@@ -47,7 +47,7 @@ class Conditions:
         self._disk = disk
         self._reserve_mib = reserve_mib
         self._channel = channel
-        self._presenter = presenter
+        self._boards = boards
         self._guard = guard
         self._steward = steward
         self._meter = meter
@@ -74,8 +74,8 @@ class Conditions:
             await self._tell("media_missing", _media_missing(self._steward))
         if self._meter is not None:
             await self._tell("data_spent", _data_spent(self._meter))
-        if self._presenter is not None:
-            await self._tell("board_dark", self._presenter.fault)
+        if self._boards is not None:
+            await self._tell("board_dark", _boards_dark(self._boards))
 
     def _clock_text(self, sight: Sight) -> str | None:
         if sight.quality.trusted:
@@ -138,6 +138,10 @@ def _data_spent(meter: Meter) -> str | None:
     return (
         "The month's data is used up (report.data_mib_a_month): nothing is fetched ahead; orders still are."
     )
+
+
+def _boards_dark(boards: Boards) -> str | None:
+    return " ".join(f"Board {name}: {fault}" for name, fault in boards.faults.items()) or None
 
 
 def _muted_for_emergencies(guard: Guard) -> str | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hal.ports.box import ControlDoor, Supervisor
 from hal.ports.lines import Lines, SerialPort
 from hal.ports.network import Broker, Datagrams, Web, Webcasts
+from hal.ports.screen import Screen
 from hal.ports.sound import LineInput, SoundCard, Speech
 from hal.ports.storage import Database, Disk
 from hal.ports.time import Clock
@@ -21,7 +23,6 @@ class Hardware:
     sound: SoundCard
     speech: Speech
     lines: Lines
-    board: SerialPort | None
     broker: Broker
     web: Web
     datagrams: Datagrams
@@ -30,6 +31,10 @@ class Hardware:
     database: Database
     supervisor: Supervisor
     control: ControlDoor
+    serials: Mapping[str, SerialPort] = field(default_factory=dict)
+    """The lines of the boards that hang on one, by the board's name."""
+    screens: Mapping[str, Screen] = field(default_factory=dict)
+    """The boards that are screens, by name."""
     line_in: LineInput | None = None
     """None: this node has no input."""
     facts: dict[str, Any] = field(default_factory=dict)

@@ -117,7 +117,6 @@ class Doors:
             sound=self.card,
             speech=self.speech,
             lines=self.lines,
-            board=serial,
             broker=network,
             web=network,
             datagrams=datagrams,
@@ -126,6 +125,7 @@ class Doors:
             database=database,
             supervisor=self.supervisor,
             control=self.control,
+            serials={"main": serial},
             line_in=self.line_in if line_in else None,
             facts={"world": seed},
         )

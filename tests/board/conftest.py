@@ -118,7 +118,7 @@ class Village:
 
     async def dots(self, text: str, precedence: Precedence = Precedence.ROUTINE) -> list[Picture]:
         """What the pages of a text should look like."""
-        return [page.picture for page in await self.presenter.vet(text, precedence)]
+        return [page.picture for page in await self.presenter.vet(self.intent(text, precedence))]
 
     def kind(self) -> str:
         """Whether the sign shows its run sequence, the priority file, or nothing."""

@@ -44,20 +44,19 @@ def test_a_notice_reaches_a_sign_over_a_real_tty() -> None:
         )
         lives = [asyncio.create_task(mount.life()), asyncio.create_task(presenter.life())]
         now_ns = clock.monotonic_ns()
-        ticket = presenter.show(
-            BoardShow(
-                id=OrderId("order-1"),
-                issuer=Issuer("xa-vi-huong"),
-                precedence=Precedence.EMERGENCY,
-                deadline_ns=now_ns + 60 * NS,
-                text="Lũ quét!",
-                until_ns=now_ns + 60 * NS,
-            )
+        notice = BoardShow(
+            id=OrderId("order-1"),
+            issuer=Issuer("xa-vi-huong"),
+            precedence=Precedence.EMERGENCY,
+            deadline_ns=now_ns + 60 * NS,
+            text="Lũ quét!",
+            until_ns=now_ns + 60 * NS,
         )
+        ticket = presenter.show(notice)
         assert await ticket.granted()
         ticket.begin()
         finished = await ticket.ended()
-        (page,) = await presenter.vet("Lũ quét!", Precedence.EMERGENCY)
+        (page,) = await presenter.vet(notice)
         for life in lives:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)

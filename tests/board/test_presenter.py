@@ -7,7 +7,8 @@ import itertools
 
 import pytest
 
-from edge_agent.board.presenter import CLEARS_MAX, Presenter
+from edge_agent.board.desk import CLEARS_MAX
+from edge_agent.board.presenter import Presenter
 from edge_agent.errors import Refused, TextRefused
 from edge_agent.model import OrderState, Outcome, Precedence, ReasonCode
 from tests.board.conftest import NOTICE, Village, as_dots, reason_of
@@ -210,7 +211,7 @@ def test_a_text_that_cannot_be_drawn_is_rejected_and_never_begun(
 ) -> None:
     async def story() -> None:
         with pytest.raises(TextRefused, match=named):
-            await village.presenter.vet(text, ROUTINE)
+            await village.presenter.vet(village.intent(text))
         ticket = village.ask(text)
         assert not await ticket.granted()
         finished = await ticket.ended()

@@ -179,8 +179,7 @@ def test_states_that_overtake_each_other_are_put_in_order_by_their_numbers(world
 
 def test_a_sign_that_minds_is_heard(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         await link.write(b"\0\0\x01Z00\x02AA\x04")
         link.close()
 
@@ -193,8 +192,7 @@ def test_a_sign_that_minds_is_heard(world: World) -> None:
 
 def test_a_sign_that_forgot_its_memory_is_no_fault_of_the_node(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         for _ in range(2):
             await link.write(b"\0\0\0\0\0\x01Z00\x02AB\x1b bHI\x04")
             await asyncio.sleep(2_000)
@@ -212,8 +210,7 @@ def test_a_sign_that_forgot_its_memory_is_no_fault_of_the_node(world: World) -> 
 
 def test_a_sign_that_wakes_in_mid_frame_is_no_fault_of_the_node(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         await asyncio.sleep(2.996)
         await link.write(b"\0\0\0\0\0\x01Z00\x02A0\x04")
         link.close()
@@ -229,8 +226,7 @@ def test_a_sign_that_wakes_in_mid_frame_is_no_fault_of_the_node(world: World) ->
 
 def test_a_frame_that_a_crash_cut_short_is_minded_once_and_forgiven(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         await link.write(b"\0\0\0\0\0\x01Z00\x02A0\x04" + b"\0\0\0\0\0\x01Z00\x02A")
         await asyncio.sleep(100)
 
@@ -250,8 +246,7 @@ def test_a_frame_that_a_crash_cut_short_is_minded_once_and_forgiven(world: World
 
 def test_a_new_process_that_speaks_into_half_a_frame_is_forgiven_its_haste(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         await link.write(b"\0\0\0\0\0\x01Z00\x02")
         await asyncio.sleep(0.15)
         await link.write(b"A0\x03\x02")
@@ -270,8 +265,7 @@ def test_a_new_process_that_speaks_into_half_a_frame_is_forgiven_its_haste(world
 
 def test_a_frame_that_nothing_cut_short_is_not_forgiven(world: World) -> None:
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         for _ in range(2):
             await link.write(b"\0\0\0\0\0\x01Z00\x02A")
             await asyncio.sleep(5)
@@ -287,8 +281,7 @@ def test_bytes_into_an_erasing_sign_are_a_fault_unless_the_process_is_new(world:
     erase = b"\0\0\0\0\0\x01Z00\x02E$\x04"
 
     async def agent(hardware: Hardware) -> None:
-        assert hardware.board is not None
-        link = await hardware.board.open()
+        link = await hardware.serials["main"].open()
         await link.write(erase)
         link.close()
 

@@ -62,9 +62,9 @@ class Junction:
 
 @dataclass
 class Board:
-    """Stands for the presenter: has a fault, or has none."""
+    """Stands for the boards: one has a fault, or none has."""
 
-    fault: str | None = None
+    faults: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Box:
             disk=self.disk,
             reserve_mib=256,
             channel=cast("Any", self.loudspeaker),
-            presenter=cast("Any", self.board),
+            boards=cast("Any", self.board),
             guard=self.guard,
         )
         inputs = {
@@ -239,13 +239,13 @@ def test_the_clock_the_disk_the_sound_device_and_the_board_become_alerts_and_are
         now = box.clock.utc_now()
         box.clock.lose()
         box.disk.fill(leave_bytes=100 * MIB)
-        box.board.fault = "The board is silent."
+        box.board.faults = {"main": "The board is silent."}
         box.loudspeaker.sound_fault = "no output device is called 'loa'; plug it in"
         await asyncio.sleep(49 * 3600)
         assert list(box.alerts.standing) == ["board_dark", "clock_unsynced", "disk_low", "sound_missing"]
         box.clock.sync(now + timedelta(hours=49))
         box.disk.fill(leave_bytes=900 * MIB)
-        box.board.fault = None
+        box.board.faults = {}
         box.loudspeaker.sound_fault = None
         await asyncio.sleep(LOOK_EVERY_S + 1)
         assert not box.alerts.standing

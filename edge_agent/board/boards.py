@@ -1,0 +1,146 @@
+"""All boards of a node behind one door: an order for several becomes one for each, and their ends one end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from edge_agent.board.presenter import BoardState, Presenter
+from edge_agent.errors import Refused, TextRefused
+from edge_agent.model import (
+    AsRun,
+    BoardClear,
+    BoardShow,
+    Finished,
+    OrderId,
+    OrderState,
+    Outcome,
+    Reason,
+    ReasonCode,
+)
+from edge_agent.ticket import Ticket
+
+
+class Boards:
+    """The boards by name. `life` must run before anything is asked."""
+
+    def __init__(self, presenters: Mapping[str, Presenter]) -> None:
+        assert presenters
+        self._presenters = dict(presenters)
+        self._group: asyncio.TaskGroup | None = None
+
+    async def life(self) -> None:
+        """Serve every board until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for name, presenter in self._presenters.items():
+                group.create_task(presenter.life(), name=f"presenter {name}")
+
+    # ------------------------------------------------------------ asked from above
+
+    async def vet(self, intent: BoardShow) -> None:
+        """Draw a notice. Raises TextRefused when not one of the boards it is for can show it, Refused when there is no
+        such board."""
+        refusals: list[TextRefused] = []
+        addressed = self._addressed(intent.boards)
+        for presenter in addressed.values():
+            try:
+                await presenter.vet(intent)
+            except TextRefused as refused:
+                refusals.append(refused)
+        if len(refusals) == len(addressed):
+            raise refusals[0]
+
+    def show(self, intent: BoardShow) -> Ticket:
+        """Show a notice on the boards that it is for. Raises TextRefused, Refused."""
+        addressed = self._addressed(intent.boards)
+        return self._asked(intent, {name: one.show(intent) for name, one in addressed.items()})
+
+    def clear(self, intent: BoardClear) -> Ticket:
+        """Take notices down, on every board. Raises Refused."""
+        return self._asked(intent, {name: one.clear(intent) for name, one in self._presenters.items()})
+
+    @property
+    def wanted(self) -> tuple[OrderId, ...]:
+        """The orders whose notices are shown, or are to be shown again."""
+        return tuple({order: None for one in self._presenters.values() for order in one.wanted})
+
+    def wind_up(self) -> None:
+        """Shutdown: what is under way ends INTERRUPTED, what is shown stays."""
+        for presenter in self._presenters.values():
+            presenter.wind_up()
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is wrong, by board; sentences with a remedy."""
+        return {name: one.fault for name, one in self._presenters.items() if one.fault is not None}
+
+    def states(self) -> dict[str, BoardState]:
+        """Each board at a glance."""
+        return {name: presenter.state() for name, presenter in self._presenters.items()}
+
+    # ------------------------------------------------------------ several as one
+
+    def _addressed(self, names: Sequence[str]) -> dict[str, Presenter]:
+        """The boards that an order is for. Raises Refused."""
+        unknown = [name for name in names if name not in self._presenters]
+        if unknown:
+            raise Refused(
+                ReasonCode.UNSUPPORTED,
+                f"This node has no board {', '.join(unknown)}; it has {', '.join(self._presenters)}.",
+            )
+        return {name: one for name, one in self._presenters.items() if not names or name in names}
+
+    def _asked(self, intent: BoardShow | BoardClear, tickets: dict[str, Ticket]) -> Ticket:
+        if len(tickets) == 1:
+            return next(iter(tickets.values()))
+        assert self._group is not None, "the boards are alive before they are asked"
+        whole = Ticket(intent)
+        self._group.create_task(self._joined(whole, tickets), name=f"boards for {intent.id}")
+        return whole
+
+    async def _joined(self, whole: Ticket, tickets: dict[str, Ticket]) -> None:
+        """Begin each board's part when the whole has begun; end the whole with the last of them."""
+        async with asyncio.TaskGroup() as group:
+            parts = {
+                name: group.create_task(_followed(whole, ticket), name=f"{name} for {whole.intent.id}")
+                for name, ticket in tickets.items()
+            }
+        whole.end(_summed({name: part.result() for name, part in parts.items()}))
+
+
+async def _followed(whole: Ticket, part: Ticket) -> Finished:
+    if await part.granted():
+        whole.grant()
+        await whole.begun()
+        part.begin()
+    return await part.ended()
+
+
+def _summed(parts: Mapping[str, Finished]) -> Finished:
+    """One result for all boards: the first that failed gives the state, what each did stands in the result."""
+    worst = next((one for one in parts.values() if one.state is not OrderState.SUCCESSFUL), None)
+    first = worst or next(iter(parts.values()))
+    runs = [one.asrun for one in parts.values()]
+    shown = [run for run in runs if run.outcome is Outcome.AIRED]
+    outcome = Outcome.PARTIAL if worst is not None and shown else first.asrun.outcome
+    starts = [run.started_ns for run in runs if run.started_ns is not None]
+    ends = [run.ended_ns for run in runs if run.ended_ns is not None]
+    asrun = replace(
+        first.asrun,
+        outcome=outcome,
+        started_ns=min(starts, default=None),
+        ended_ns=max(ends, default=None),
+        pages=max(run.pages for run in runs),
+        proof=min((run.proof for run in shown), default=first.asrun.proof),
+    )
+    result = dict(first.result)
+    result["boards"] = {name: _told(one.state, one.asrun) for name, one in parts.items()}
+    return Finished(state=first.state, asrun=asrun, result=result)
+
+
+def _told(state: OrderState, asrun: AsRun) -> dict[str, object]:
+    told: dict[str, object] = {"state": str(state), "pages": asrun.pages, "proof": asrun.proof}
+    reason: Reason | None = asrun.reason
+    return told if reason is None else told | {"code": str(reason.code), "text": reason.text}
