@@ -33,7 +33,7 @@ imports run in the same direction, top to bottom, and results return as the valu
                                             guard governor stops daybook rules awaken silent settings
     board/          OUTLET: notice board    boards presenter desk proof grade notices panel drawing layout spelling raster dots picture link
                                             protocols/alpha settings
-    report/         OUTLET: to the server   asrun outbox (TANK) shelf status meter blackbox settings
+    report/         OUTLET: to the server   asrun outbox (TANK) shelf alerts status meter blackbox settings
     cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download settings
 
     clocktrust, timekeeping  how far wall time may be believed, and whose

@@ -17,7 +17,7 @@ from edge_agent.config import Settings, remote
 from edge_agent.config.problem import Problem
 from edge_agent.config.remote import Chosen
 from edge_agent.doors import broker_door, open_doors
-from edge_agent.report.status import Alerts
+from edge_agent.report.alerts import Alerts
 from edge_agent.rooms import SCHEMAS, build
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Hardware, Supervisor

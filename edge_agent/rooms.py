@@ -40,11 +40,12 @@ from edge_agent.playout.guard import Guard
 from edge_agent.playout.readiness import Readiness
 from edge_agent.playout.silent import SilentChannel
 from edge_agent.programmes import Programmes
-from edge_agent.report import asrun, blackbox, meter, outbox, status
+from edge_agent.report import alerts, asrun, blackbox, meter, outbox
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.blackbox import BlackBox
 from edge_agent.report.meter import Meter
 from edge_agent.report.outbox import Outbox
-from edge_agent.report.status import Agenda, Alerts, Caps, Status
+from edge_agent.report.status import Agenda, Caps, Status
 from edge_agent.router import Router
 from edge_agent.schedule import fired
 from edge_agent.schedule.scheduler import Scheduler
@@ -61,7 +62,7 @@ SCHEMAS: Final = (
     kept.SCHEMA,
     outbox.SCHEMA,
     asrun.SCHEMA,
-    status.SCHEMA,
+    alerts.SCHEMA,
     cache_store.SCHEMA,
     ledger.SCHEMA,
     replay.SCHEMA,

@@ -32,9 +32,10 @@ from edge_agent.command.topics import Down, OrderTopic, Topics
 from edge_agent.desired import Doc
 from edge_agent.errors import OrderRefused
 from edge_agent.model import NS, NodeId, OrderState, Precedence, Reason
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.meter import Meter
 from edge_agent.report.outbox import Outbox
-from edge_agent.report.status import Alerts, Status
+from edge_agent.report.status import Status
 from hal.errors import BrokerError, BrokerRefused, DatabaseError, DiskError
 from hal.ports import Broker, BrokerSession, Clock, Connect, Database, Delivery, Message
 

@@ -23,7 +23,7 @@ from edge_agent.command.ring import Ring
 from edge_agent.errors import Fault, KeysRefused
 from edge_agent.model import Issuer, Reason, ReasonCode
 from edge_agent.report import shelf
-from edge_agent.report.status import Alerts
+from edge_agent.report.alerts import Alerts
 from hal.errors import DatabaseError, DiskError
 from hal.ports import Database
 

@@ -14,7 +14,7 @@ from edge_agent.command.alert_settings import StoredMessage
 from edge_agent.errors import MediaRefused
 from edge_agent.model import Digest
 from edge_agent.playout.readiness import Readiness
-from edge_agent.report.status import Alerts
+from edge_agent.report.alerts import Alerts
 from hal.errors import DatabaseError, DiskError
 
 logger = logging.getLogger(__name__)

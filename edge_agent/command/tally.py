@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 
 from edge_agent.model import NS, Reason
-from edge_agent.report.status import Alerts
+from edge_agent.report.alerts import Alerts
 from hal.ports import Clock
 
 logger = logging.getLogger(__name__)

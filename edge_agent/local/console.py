@@ -48,9 +48,10 @@ from edge_agent.playout.channel import Channel
 from edge_agent.playout.guard import Guard
 from edge_agent.playout.silent import SilentChannel
 from edge_agent.playout.stops import by_hand
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.asrun import rfc3339
 from edge_agent.report.outbox import Outbox
-from edge_agent.report.status import Alerts, Listening, NothingLive
+from edge_agent.report.status import Listening, NothingLive
 from hal.errors import ControlError
 from hal.ports import Clock, ControlCall, ControlDoor
 

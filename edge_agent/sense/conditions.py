@@ -15,8 +15,8 @@ from edge_agent.model import Precedence
 from edge_agent.playout.channel import Channel
 from edge_agent.playout.guard import Guard
 from edge_agent.playout.silent import SilentChannel
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.meter import Meter
-from edge_agent.report.status import Alerts
 from hal.errors import DiskError
 from hal.ports import Disk
 

@@ -15,8 +15,8 @@ from edge_agent.model import NS, Finished, Issuer, OrderId, OrderState, Preceden
 from edge_agent.playout.channel import Channel
 from edge_agent.playout.silent import SilentChannel
 from edge_agent.playout.stops import by_hand
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
-from edge_agent.report.status import Alerts
 from edge_agent.router import Router
 from edge_agent.sense.conditions import Conditions
 from edge_agent.sense.light import PATTERN, condition

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from edge_agent.errors import MediaRefused
 from edge_agent.model import NS, Digest, Live, OrderId, Precedence, ReasonCode, RtpOrigin, Voice, WebOrigin
 from edge_agent.playout.readiness import Readiness, library
-from edge_agent.report.status import Alerts, LiveNote
+from edge_agent.report.alerts import Alerts
+from edge_agent.report.status import LiveNote
 from edge_agent.stream.settings import LiveSettings
 from hal.errors import DatagramError
 from hal.ports import Clock, Datagrams, DatagramSocket, Webcasts

@@ -39,10 +39,11 @@ from edge_agent.model import (
     Stop,
     Waiting,
 )
-from edge_agent.report import asrun, outbox, status
+from edge_agent.report import alerts, asrun, outbox
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
-from edge_agent.report.status import Alerts, Caps, Status
+from edge_agent.report.status import Caps, Status
 from hal.linux.clock import SystemClock
 from hal.ports import Message
 from hal.sim.broker import VirtualBroker
@@ -62,7 +63,7 @@ SCHEMAS = (
     kept.SCHEMA,
     outbox.SCHEMA,
     asrun.SCHEMA,
-    status.SCHEMA,
+    alerts.SCHEMA,
     ledger.SCHEMA,
     replay.SCHEMA,
     keyring.SCHEMA,

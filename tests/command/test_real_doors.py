@@ -19,9 +19,10 @@ from edge_agent.command.inbox import Inbox
 from edge_agent.command.keyring import Keyring
 from edge_agent.command.settings import BrokerSettings, OrderSettings
 from edge_agent.command.topics import Topics
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
-from edge_agent.report.status import Alerts, Caps, Status
+from edge_agent.report.status import Caps, Status
 from hal.linux.broker import MqttBroker
 from hal.linux.clock import SystemClock
 from hal.linux.database import open_database

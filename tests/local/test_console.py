@@ -17,10 +17,10 @@ from edge_agent.errors import Refused
 from edge_agent.local.console import Console
 from edge_agent.local.requests import CollectRequest, LookedUp, LookUp, StopRequest, VerifyAnswer, read
 from edge_agent.model import NodeId, Play, Precedence, ReasonCode
-from edge_agent.report import outbox, status
+from edge_agent.report import alerts, outbox
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
-from edge_agent.report.status import Alerts
 from edge_agent.router import Router
 from hal.sim.control import CALLS_MAX, VirtualControl
 from hal.sim.database import VirtualDatabase
@@ -50,7 +50,7 @@ class Box(Junction):
         """Tell a story while the console lives, too."""
 
         async def with_console(router: Router) -> None:
-            database = VirtualDatabase((kept.SCHEMA, outbox.SCHEMA, status.SCHEMA))
+            database = VirtualDatabase((kept.SCHEMA, outbox.SCHEMA, alerts.SCHEMA))
             shelf = Outbox(database=database, clock=self.clock, settings=ReportSettings())
             self.alerts = Alerts(
                 database=database, outbox=shelf, clock=self.clock, root="pa/v1", node=NodeId("thon-3")

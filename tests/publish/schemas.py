@@ -16,7 +16,7 @@ from msgspec import Meta
 from edge_agent.cache import manifest
 from edge_agent.command import documents, envelope, keyring, keys, messages, reconcile, time_answer
 from edge_agent.config import remote
-from edge_agent.report import asrun, status
+from edge_agent.report import alerts, asrun, status
 from edge_agent.schedule import forms, standing
 
 Schema = dict[str, Any]
@@ -73,7 +73,7 @@ def everything() -> dict[str, Schema]:
         "desired-board": ("The body of a board document.", standing.BoardForm),
         "desired-config": ("The body of a config document.", remote.ConfigForm),
         "time": ("The signed bytes of dn/time.", time_answer.TimeForm),
-        "alert": ("up/alert/<id>: what is wrong now.", status.Alert),
+        "alert": ("up/alert/<id>: what is wrong now.", alerts.Alert),
         "health": ("up/health: how the node is.", status.Health),
     }
     made = {name: _schema(title, shape) for name, (title, shape) in shapes.items()}

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from edge_agent import kept
 from edge_agent.model import NodeId
-from edge_agent.report import asrun, outbox, shelf, status
+from edge_agent.report import alerts, asrun, outbox, shelf
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
 from edge_agent.report.shelf import Kind
-from edge_agent.report.status import Alerts
 from hal.errors import BrokerLost, BrokerRefused
 from hal.ports import Delivery, Message
 from hal.sim.clock import VirtualClock
@@ -91,7 +91,7 @@ class PostRoom:
         self.settings = ReportSettings(**settings)
         self.counter = Counter()
         self.clock = VirtualClock(self.counter)
-        self.database = VirtualDatabase([kept.SCHEMA, asrun.SCHEMA, outbox.SCHEMA, status.SCHEMA])
+        self.database = VirtualDatabase([kept.SCHEMA, asrun.SCHEMA, outbox.SCHEMA, alerts.SCHEMA])
         self.build()
 
     def build(self) -> None:

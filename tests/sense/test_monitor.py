@@ -31,10 +31,10 @@ from edge_agent.model import (
 from edge_agent.playout.guard import Guard
 from edge_agent.playout.settings import GovernorSettings
 from edge_agent.playout.silent import SilentChannel
-from edge_agent.report import outbox, status
+from edge_agent.report import alerts, outbox
+from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
-from edge_agent.report.status import Alerts
 from edge_agent.router import Router
 from edge_agent.sense.conditions import LOOK_EVERY_S, Conditions
 from edge_agent.sense.monitor import Monitor
@@ -84,7 +84,7 @@ class Box:
         self.board = Board()
         self.loudspeaker = Loudspeaker()
         self.disk = VirtualDisk(clock=self.clock, capacity_bytes=1000 * MIB)
-        database = VirtualDatabase((kept.SCHEMA, outbox.SCHEMA, status.SCHEMA))
+        database = VirtualDatabase((kept.SCHEMA, outbox.SCHEMA, alerts.SCHEMA))
         shelf = Outbox(database=database, clock=self.clock, settings=ReportSettings())
         self.alerts = Alerts(
             database=database, outbox=shelf, clock=self.clock, root="pa/v1", node=NodeId("thon-1")
