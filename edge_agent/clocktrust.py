@@ -233,6 +233,13 @@ class ClockTrust:
         """What is believed of wall time (ns since 1970) less CLOCK_BOOTTIME; None: nothing yet in this boot."""
         return self._keeper.offset_ns
 
+    def believed(self) -> datetime | None:
+        """The date (UTC) by what a source of this boot has vouched for, though the clock be in doubt now, or the source long
+        gone; None: none has in this boot. For what must end by a date, and must not begin before one."""
+        self.look()
+        offset_ns = self._keeper.offset_ns
+        return None if offset_ns is None else moment(self._clock.monotonic_ns() + offset_ns)
+
     @property
     def doubtful(self) -> bool:
         """Whether a clock that is vouched for has jumped, and is not believed yet."""

@@ -35,6 +35,10 @@ class DayHours:
         at = _second_of_day(local)
         return min(((start - at) % DAY_S for start, _ in self._spans), default=None)
 
+    def edges_s(self) -> list[int]:
+        """The seconds of the day at which a span begins or ends."""
+        return [edge % DAY_S for span in self._spans for edge in span]
+
 
 def _second_of_day(local: datetime) -> float:
     return local.hour * 3600 + local.minute * 60 + local.second + local.microsecond / 1e6

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from edge_agent import __version__, kept
 from edge_agent.board import notices
+from edge_agent.board.bill import NoHeadlines, Sources
 from edge_agent.board.boards import Boards
+from edge_agent.board.codecs import panel_on
 from edge_agent.board.presenter import Presenter
 from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
@@ -192,15 +194,15 @@ async def _outlets(ground: _Ground) -> _Outlets:
     guard = Guard(settings=settings.governor, clock=clock, trust=trust, database=database)
     await guard.open()
     agenda = Agenda()
+    boards = _boards(ground)
     reporting = Status(
         clock=clock, trust=trust, disk=hardware.disk, outbox=ground.shelf, alerts=alerts, settings=settings.report,
         root=ground.topics.root, node=node, caps=_caps(settings, hardware), muting=guard, live=sessions,
-        agenda=agenda, meter=ground.meter,
+        agenda=agenda, meter=ground.meter, seeing=boards,
     )  # fmt: skip
     ground.lives.extend([("guard", guard.life), ("live sessions", sessions.life)])
     channel, its_lives = await _loudspeaker(settings, hardware, guard, alerts)
     ground.lives.extend(its_lives)
-    boards = _boards(settings, hardware)
     if boards is not None:
         ground.lives.append(("boards", boards.life))
     router = Router(
@@ -241,7 +243,7 @@ async def _inlets(
     )  # fmt: skip
     await scheduler.open()
     standing = Standing(
-        clock=clock, trust=trust, database=database, router=router, outbox=shelf,
+        clock=clock, trust=trust, database=database, router=router, cellar=ground.steward, outbox=shelf,
         report_topic=ground.topics.up("report"),
     )  # fmt: skip
     base, chosen, leave = trial
@@ -316,19 +318,26 @@ async def _loudspeaker(
     return channel, [("amplifier", amplifier.life), ("channel", channel.life)]
 
 
-def _boards(settings: Settings, hardware: Hardware) -> Boards | None:
+def _boards(ground: _Ground) -> Boards | None:
+    settings, hardware = ground.settings, ground.hardware
     presenters = {
         name: Presenter(
-            name=name,
-            settings=board,
-            clock=hardware.clock,
-            serial=hardware.serials[name],
-            database=hardware.database,
+            name=name, settings=board, clock=hardware.clock, trust=ground.trust, database=hardware.database,
+            outlet=panel_on(hardware.serials[name], board, hardware.clock), sources=_sources(ground),
         )
         for name, board in settings.every_board().items()
         if name in hardware.serials
-    }
+    }  # fmt: skip
     return Boards(presenters) if presenters else None
+
+
+def _sources(ground: _Ground) -> Sources:
+    return Sources(
+        pictures=ground.steward,
+        headlines=NoHeadlines(),
+        celsius=lambda: None,
+        place=ground.settings.node.name,
+    )
 
 
 def _caps(settings: Settings, hardware: Hardware) -> Caps:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from edge_agent import kept
+from edge_agent.board.proof import Proof
 from edge_agent.crier import Crier
 from edge_agent.errors import MediaRefused, Refused, TextRefused
 from edge_agent.model import (
@@ -48,6 +49,7 @@ from edge_agent.model import (
     Waiting,
     Warn,
 )
+from edge_agent.playlist import Playlist
 from edge_agent.playout.readiness import Cellar, Readiness
 from edge_agent.programmes import OpenSource, Programmes
 from edge_agent.ticket import Cut, Errand, Ticket
@@ -137,6 +139,12 @@ class Boards(Protocol):
 
     def clear(self, intent: BoardClear) -> Ticket:
         """Take notices down. Raises Refused."""
+
+    def post(self, playlist: Playlist) -> None:
+        """This list is in force from now on."""
+
+    def proofs(self, *, everything: bool = False) -> list[Proof]:
+        """What came of its items, where an entry in the as-run log is due."""
 
     @property
     def wanted(self) -> tuple[OrderId, ...]:
@@ -228,6 +236,15 @@ class Router:
         if open_ is not None:
             self._end(open_, _STOPPED)
             self._channel.stop(target=order)
+
+    def post(self, playlist: Playlist) -> None:
+        """This list is in force on the boards from now on."""
+        if self._boards is not None:
+            self._boards.post(playlist)
+
+    def proofs(self, *, everything: bool = False) -> list[Proof]:
+        """What came of its items, where an entry in the as-run log is due; `everything`: of all."""
+        return [] if self._boards is None else self._boards.proofs(everything=everything)
 
     async def withdraw(self, orders: Collection[OrderId]) -> None:
         """Take down what these orders, which have ended well, left on the board: nobody believes them any more."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge_agent import kept
+from edge_agent.board.proof import Proof
 from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.settings import CacheSettings
@@ -41,6 +42,7 @@ from edge_agent.model import (
     ReasonCode,
     Step,
 )
+from edge_agent.playlist import Playlist
 from edge_agent.playout import guard
 from edge_agent.playout.amplifier import Amplifier
 from edge_agent.playout.channel import Channel
@@ -107,6 +109,12 @@ class Sign:
     @property
     def wanted(self) -> tuple[OrderId, ...]:
         return tuple(self.tickets)
+
+    def post(self, playlist: Playlist) -> None:
+        raise NotImplementedError
+
+    def proofs(self, *, everything: bool = False) -> list[Proof]:
+        raise NotImplementedError
 
     def clear(self, intent: BoardClear) -> Ticket:
         if len(self.cleared) > 2:

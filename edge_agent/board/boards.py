@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edge_agent.board.presenter import BoardState, Presenter
+from edge_agent.board.proof import Proof
 from edge_agent.errors import Refused, TextRefused
 from edge_agent.model import (
     AsRun,
@@ -19,7 +20,12 @@ from edge_agent.model import (
     Reason,
     ReasonCode,
 )
+from edge_agent.playlist import Playlist
+from edge_agent.report.status import BoardNote
 from edge_agent.ticket import Ticket
+
+WHY_MAX, WHY_CHARS, PAGE_CHARS = 4, 200, 60
+"""An idle node's health stays small."""
 
 
 class Boards:
@@ -71,10 +77,23 @@ class Boards:
         for presenter in self._presenters.values():
             presenter.wind_up()
 
+    def post(self, playlist: Playlist) -> None:
+        """This list is in force on every board from now on."""
+        for presenter in self._presenters.values():
+            presenter.post(playlist)
+
+    def proofs(self, *, everything: bool = False) -> list[Proof]:
+        """What came of its items, where an entry in the as-run log is due; `everything`: of all."""
+        return [proof for one in self._presenters.values() for proof in one.proofs(everything=everything)]
+
     @property
     def faults(self) -> dict[str, str]:
         """What is wrong, by board; sentences with a remedy."""
         return {name: one.fault for name, one in self._presenters.items() if one.fault is not None}
+
+    def notes(self) -> tuple[BoardNote, ...]:
+        """Each board, for `up/health` and the box."""
+        return tuple(_note(name, presenter) for name, presenter in self._presenters.items())
 
     def states(self) -> dict[str, BoardState]:
         """Each board at a glance."""
@@ -90,7 +109,15 @@ class Boards:
                 ReasonCode.UNSUPPORTED,
                 f"This node has no board {', '.join(unknown)}; it has {', '.join(self._presenters)}.",
             )
-        return {name: one for name, one in self._presenters.items() if not names or name in names}
+        addressed = {name: one for name, one in self._presenters.items() if not names or name in names}
+        ours = {name: one for name, one in addressed.items() if one.ours}
+        if not ours or (names and len(ours) < len(addressed)):
+            foreign = ", ".join(name for name in addressed if name not in ours)
+            raise Refused(
+                ReasonCode.UNSUPPORTED,
+                f"Board {foreign} is somebody else's and not lent now; the board document must name a requisition.",
+            )
+        return ours
 
     def _asked(self, intent: BoardShow | BoardClear, tickets: dict[str, Ticket]) -> Ticket:
         if len(tickets) == 1:
@@ -138,6 +165,20 @@ def _summed(parts: Mapping[str, Finished]) -> Finished:
     result = dict(first.result)
     result["boards"] = {name: _told(one.state, one.asrun) for name, one in parts.items()}
     return Finished(state=first.state, asrun=asrun, result=result)
+
+
+def _note(name: str, presenter: Presenter) -> BoardNote:
+    state = presenter.state()
+    health, why = presenter.health()
+    return BoardNote(
+        name=name,
+        state=health,
+        why=[text[:WHY_CHARS] for text in why[:WHY_MAX]],
+        showing=state.order,
+        page=state.text[:PAGE_CHARS],
+        grade=state.grade.word,
+        brightness=state.brightness,
+    )
 
 
 def _told(state: OrderState, asrun: AsRun) -> dict[str, object]:

@@ -1,16 +1,63 @@
-"""Text to finished pages, off the loop, the latest few remembered."""
+"""Content to finished pages, off the loop, the latest few remembered."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from edge_agent.board import layout, raster, spelling
-from edge_agent.board.notices import Page
+from edge_agent.board import clockface, layout, raster, spelling
+from edge_agent.board.page import Page
 from edge_agent.board.picture import coloured
 from edge_agent.board.settings import BoardSettings
-from edge_agent.model import Precedence
+from edge_agent.model import Digest
 
 DRAWN_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextJob:
+    """A text to be laid out on pages."""
+
+    text: str
+    emergency: bool = False
+    scroll: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageJob:
+    """A picture file."""
+
+    digest: Digest
+    blob: bytes = field(compare=False, repr=False)
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QrJob:
+    """Something to scan."""
+
+    text: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockJob:
+    """The time of one minute."""
+
+    local: datetime
+    celsius: float | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadlinesJob:
+    """Headlines, one after the other."""
+
+    lines: tuple[str, ...]
+
+
+Job = TextJob | ImageJob | QrJob | ClockJob | HeadlinesJob
 
 
 class DrawingTable:
@@ -20,21 +67,38 @@ class DrawingTable:
         self._settings = settings
         self._font = raster.Unifont(settings.font)
         self._lock = asyncio.Lock()
-        self._drawn: dict[tuple[str, bool], tuple[Page, ...]] = {}
+        self._drawn: dict[Job, tuple[Page, ...]] = {}
 
-    async def pages_of(self, text: str, precedence: Precedence) -> tuple[Page, ...]:
-        """The pages that a text makes. Raises TextRefused when it cannot be shown whole and unchanged."""
-        key = (spelling.clean(text), precedence is Precedence.EMERGENCY)
+    async def draw(self, job: Job) -> tuple[Page, ...]:
+        """The pages of a job. Raises TextRefused when it cannot be shown whole and unchanged."""
+        if isinstance(job, TextJob):
+            job = TextJob(text=spelling.clean(job.text), emergency=job.emergency, scroll=job.scroll)
         async with self._lock:
-            pages = self._drawn.pop(key, None)
+            pages = self._drawn.pop(job, None)
             if pages is None:
-                pages = await asyncio.to_thread(self._draw, *key)
-            self._drawn[key] = pages
+                pages = await asyncio.to_thread(self._draw, job)
+            self._drawn[job] = pages
             if len(self._drawn) > DRAWN_KEPT:
                 del self._drawn[next(iter(self._drawn))]
         return pages
 
-    def _draw(self, text: str, emergency: bool) -> tuple[Page, ...]:  # noqa: FBT001 - part of a key
+    def _draw(self, job: Job) -> tuple[Page, ...]:
+        match job:
+            case TextJob():
+                return self._text(job.text, emergency=job.emergency)
+            case ClockJob():
+                texts = clockface.texts(job.local, job.celsius, job.place)
+                return tuple(
+                    page for text in texts for page in self._text(spelling.clean(text), emergency=False)
+                )
+            case HeadlinesJob(lines=lines):
+                return tuple(
+                    page for line in lines for page in self._text(spelling.clean(line), emergency=False)
+                )
+            case _:
+                raise NotImplementedError
+
+    def _text(self, text: str, *, emergency: bool) -> tuple[Page, ...]:
         settings = self._settings
         texts = layout.pages_of(
             text,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from edge_agent.board.picture import Picture, digest_of
+from edge_agent.board.page import Page
+from edge_agent.board.picture import digest_of
 from edge_agent.model import NS, BoardClear, Digest, Issuer, OrderId, Precedence
 from edge_agent.ticket import Ticket
 from hal.errors import DatabaseError, DiskFull
@@ -30,15 +31,6 @@ CREATE TABLE IF NOT EXISTS board_notices (
     PRIMARY KEY (board, precedence)
 );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page, drawn."""
-
-    text: str
-    picture: Picture
-    dwell_s: float
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -1,34 +1,54 @@
-"""What the board holds and shows, as far as we know, and how it is brought to hold and show something else.
+"""What a board on a line holds and shows, as far as we know, and how it is brought to hold and show something else.
 
 Every picture has a slot; a picture that the board already has is not sent again ("write only on
-change"). Where the board answers, its error record is read after every write: what it did not
-understand is sent again, and when it no longer knows our files it is set up anew.
+change"). Where the board answers, what it did not understand is sent again, and when it no longer
+knows our pictures it is set up anew. A board without slots is drawn on. What a board cannot do (`Caps`)
+is not asked of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime, timedelta
 from enum import Enum
 
-from edge_agent.board.link import BoardFault, Link
+from edge_agent.board.grade import Grade
+from edge_agent.board.link import BoardFault, Link, Refusal
+from edge_agent.board.outlet import WriteBudgetSpent
 from edge_agent.board.picture import Picture
 from edge_agent.board.protocols import (
+    AskDeadDots,
     AskErrors,
+    AskPicture,
     AskPlan,
+    AskStatus,
     Caps,
+    ClockText,
     Command,
+    DeadDots,
+    Dim,
+    Draw,
     Errors,
     ForgetErrors,
+    Held,
     Plan,
     Release,
+    SelfTest,
+    SetClock,
     Settle,
     SetUp,
     Show,
+    Status,
     Store,
     TakeOver,
 )
+from edge_agent.board.wear import Wear
+from edge_agent.model import NS
+from hal.ports import Clock
 
 ATTEMPTS = 3
+TAKE_OVER_MAX_S = 3600.0
+"""A takeover that the board ends itself is said again before; so long it may outlive a node that has died."""
 
 
 class Sight(Enum):
@@ -36,21 +56,31 @@ class Sight(Enum):
 
     UNKNOWN = "unknown"
     NOTHING = "nothing"
+    CLOCK = "clock"
 
 
 class Panel:
     """One board. Every method may raise SerialError or BoardFault; then call `lost`."""
 
-    def __init__(self, *, link: Link, caps: Caps) -> None:
+    def __init__(self, *, link: Link, caps: Caps, clock: Clock, wear: Wear | None = None) -> None:
         self._link = link
-        self._caps = caps
+        self.caps = caps
+        self._clock = clock
+        self._wear = wear
         self._slots: dict[Picture, int] = {}
         """Which slot holds a picture, the longest unused first."""
         self._ordinary: Picture | Sight = Sight.UNKNOWN
         self._above: Picture | Sight = Sight.UNKNOWN
         """What the takeover shows."""
+        self._again_ns = 0
+        """When a takeover that the board ends itself must be said again."""
         self._believed = False
         """The memory was set up by us and nothing has made us doubt it."""
+        self._percent: int | None = None
+        self._minute: datetime | None = None
+        self._verified: set[Picture] = set()
+        """Pictures that the board was asked for, and had."""
+        self.status = Status()
         self.ready = False
 
     @property
@@ -59,6 +89,28 @@ class Panel:
         place = self._above if isinstance(self._above, Picture) else self._ordinary
         return place if isinstance(place, Picture) else None
 
+    @property
+    def grade(self) -> Grade:
+        """How well that is known."""
+        if self.shown is None and self._ordinary is not Sight.CLOCK:
+            return Grade.NONE
+        if self.shown in self._verified:
+            return Grade.READ_BACK
+        return Grade.ACKED if self.caps.answers else Grade.SENT
+
+    def doubts(self) -> list[str]:
+        """What is not as it should be, although it works."""
+        counts = self._link.counts
+        doubts: list[str] = []
+        if counts.refusals or counts.silences:
+            doubts.append(
+                f"Of {counts.said} writes {counts.refusals} were refused and {counts.silences} not answered, and had to be "
+                "said again: see the cable, its length and its earth."
+            )
+        if self.status.dark:
+            doubts.append("The board says that its dots are switched off.")
+        return doubts
+
     def lost(self) -> None:
         """The line or the board failed: doubt everything, begin with `assure`."""
         self.ready = False
@@ -66,53 +118,105 @@ class Panel:
 
     def holds(self, picture: Picture) -> bool:
         """Whether the board has this picture."""
-        return picture in self._slots
+        return not self.caps.slots or picture in self._slots
+
+    # ------------------------------------------------------------ well or not
 
     async def assure(self, *, alert: bool) -> None:
-        """Make certain that the board is there, set up, and shows our own place; what it shows is rewritten next.
-
-        Args:
-            alert: an emergency is shown. A board that cannot be asked is then not erased.
-        """
-        await self._link.say(ForgetErrors())
-        if self._caps.keeps_errors:
+        """Make certain that the board is there, set up, and shows our own place; what it shows is rewritten next."""
+        caps = self.caps
+        if caps.keeps_errors:
+            await self._link.say(ForgetErrors())
+        if caps.tells_plan:
             plan = await self._link.say(AskPlan())
             assert isinstance(plan, Plan)
             if not plan.ours:
                 await self._set_up()
         elif not (alert and self._believed):
             await self._set_up()
-        if not self._caps.keeps_errors:
+        if caps.tells_status:
+            status = await self._link.say(AskStatus())
+            assert isinstance(status, Status)
+            self.status = status
+        if not caps.tells_plan:
             self._slots.clear()
+            self._verified.clear()
         await self._link.say(Settle())
         self._ordinary = self._above = Sight.UNKNOWN
+        self._percent = self._minute = None
+        if caps.reads_back:
+            await self._audit()
         self.ready = True
 
-    async def store(self, picture: Picture, *, keep: Collection[Picture]) -> None:
+    async def look(self) -> None:
+        """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
+        if self.caps.tells_plan and not await self._still_ours():
+            self.ready = False
+
+    async def _audit(self) -> None:
+        """Ask for each held picture; forget those that somebody has written over."""
+        for picture, slot in list(self._slots.items()):
+            held = await self._link.say(AskPicture(slot))
+            if not isinstance(held, Held) or held.picture != picture:
+                del self._slots[picture]
+                self._verified.discard(picture)
+
+    async def _set_up(self) -> None:
+        self._slots.clear()
+        self._verified.clear()
+        self._believed = False
+        await self._link.say(SetUp())
+        self._believed = True
+
+    async def _still_ours(self) -> bool:
+        plan = await self._link.say(AskPlan())
+        assert isinstance(plan, Plan)
+        return plan.ours
+
+    # ------------------------------------------------------------ pictures
+
+    async def store(self, picture: Picture, *, keep: Collection[Picture], urgent: bool) -> None:
         """Give the board a picture, in the slot of the longest unused one that is not in `keep` or shown."""
-        if picture in self._slots:
+        if self.holds(picture):
             return
+        if self._wear is not None and not self._wear.spend(urgent=urgent):
+            raise WriteBudgetSpent(
+                f"The board keeps pictures in flash and has been written {self._wear.most} times today "
+                "(board.flash_writes_a_day); until midnight only emergencies are."
+            )
         used = {slot: held for held, slot in self._slots.items()}
-        if len(used) < self._caps.slots:
-            slot = next(free for free in range(self._caps.slots) if free not in used)
+        if len(used) < self.caps.slots:
+            slot = next(free for free in range(self.caps.slots) if free not in used)
         else:
             oldest = next(
                 held for held in self._slots if held not in keep and held not in (self._ordinary, self._above)
             )
             slot = self._slots.pop(oldest)
-        if await self._understood(Store(slot, picture)):
-            self._slots[picture] = slot
+            self._verified.discard(oldest)
+        for _ in range(ATTEMPTS):
+            if not await self._understood(Store(slot, picture)):
+                return
+            if not self.caps.reads_back:
+                self._slots[picture] = slot
+                return
+            held_now = await self._link.say(AskPicture(slot))
+            if isinstance(held_now, Held) and held_now.picture == picture:
+                self._slots[picture] = slot
+                self._verified.add(picture)
+                return
+        raise BoardFault(
+            "The board holds other dots than it was sent, again and again. See the cable and its earth."
+        )
 
     async def show(self, picture: Picture | None) -> bool:
         """Show a stored picture, or nothing, in the ordinary place, and end a takeover. Whether it was another before."""
         wanted = Sight.NOTHING if picture is None else picture
-        if self._ordinary == wanted and self._above is Sight.NOTHING:
+        above = self._above is not Sight.NOTHING and self.caps.takeover
+        if self._ordinary == wanted and not above:
             return False
-        if self._ordinary != wanted and await self._understood(
-            Show(None if picture is None else self._used(picture))
-        ):
+        if self._ordinary != wanted and await self._understood(self._showing(picture)):
             self._ordinary = wanted
-        if self.ready and self._above is not Sight.NOTHING and await self._understood(Release()):
+        if self.ready and above and await self._understood(Release()):
             self._above = Sight.NOTHING
         return True
 
@@ -121,17 +225,37 @@ class Panel:
 
         A board that has lost its memory would take the order and show nothing, so it is asked first; see `ready`.
         """
-        if self._above == picture:
+        caps = self.caps
+        if not caps.takeover:
+            return await self.show(picture)
+        now_ns = self._clock.monotonic_ns()
+        if self._above == picture and not (caps.takeover_ends and now_ns >= self._again_ns):
             return False
+        news = self._above != picture
         await self.look()
-        if self.ready and await self._understood(TakeOver(self._used(picture), left_s)):
+        left_s = min(left_s, TAKE_OVER_MAX_S)
+        what = self._used(picture) if caps.slots else picture
+        if self.ready and await self._understood(TakeOver(what, left_s)):
             self._above = picture
-        return True
+            self._again_ns = now_ns + round(left_s / 2 * NS)
+        return news
 
-    async def look(self) -> None:
-        """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
-        if self._caps.keeps_errors and not await self._still_ours():
-            self.ready = False
+    async def hand_back(self) -> None:
+        """End the takeover; what was there before is seen again."""
+        if self.caps.takeover:
+            await self._link.say(Release())
+        self._above = Sight.NOTHING
+
+    def _showing(self, picture: Picture | None) -> Command:
+        if not self.caps.slots:
+            return Draw(picture or self._darkness())
+        return Show(None if picture is None else self._used(picture))
+
+    def _darkness(self) -> Picture:
+        caps = self.caps
+        return Picture(
+            caps.columns, caps.rows, caps.colours, bytes(caps.columns * caps.rows * caps.colours.bytes_a_dot)
+        )
 
     def _used(self, picture: Picture) -> int:
         """The slot of a picture, which is now the latest used."""
@@ -139,18 +263,65 @@ class Panel:
         self._slots[picture] = slot
         return slot
 
-    async def _set_up(self) -> None:
-        self._slots.clear()
-        self._believed = False
-        await self._link.say(SetUp())
-        self._believed = True
+    # ------------------------------------------------------------ the rest
+
+    async def dim(self, percent: int | None) -> bool:
+        """Set the brightness. Whether anything was written."""
+        steps = self.caps.brightness_steps
+        if percent is None or not steps:
+            return False
+        step = max(1, round(percent * steps / 100))
+        percent = round(step * 100 / steps)
+        if percent == self._percent:
+            return False
+        await self._understood(Dim(percent))
+        self._percent = percent
+        return True
+
+    async def clock_text(self, local: datetime) -> bool:
+        """Show the time in the board's own digits. Whether anything was written."""
+        minute = local.replace(second=0, microsecond=0)
+        if self._ordinary is Sight.CLOCK and self._minute == minute and self._above is Sight.NOTHING:
+            return False
+        if await self._understood(ClockText(minute)):
+            self._ordinary, self._minute = Sight.CLOCK, minute
+        if self.ready and self._above is not Sight.NOTHING and await self._understood(Release()):
+            self._above = Sight.NOTHING
+        return True
+
+    async def set_clock(self, local: datetime) -> None:
+        """Set the board's clock, where it has one."""
+        if self.caps.clock:
+            await self._understood(SetClock(local + timedelta(milliseconds=500)))
+
+    async def self_test(self, *, on: bool) -> None:
+        """Begin or end the board's own test pattern, where it has one."""
+        if self.caps.tests_itself:
+            await self._link.say(SelfTest(on))
+
+    async def dead_dots(self) -> int | None:
+        """How many dots do not light; None: the board does not tell."""
+        if not self.caps.finds_dead_dots:
+            return None
+        found = await self._link.say(AskDeadDots())
+        return found.count if isinstance(found, DeadDots) else None
 
     async def _understood(self, command: Command) -> bool:
-        """Say it until the board has understood it. False: it no longer knows our files, see `ready`."""
+        """Say it until the board has understood it. False: it no longer knows our pictures, see `ready`."""
+        try:
+            return await self._taken(command)
+        except Refusal as refusal:
+            if refusal.lost:
+                self.ready = False
+                self._slots.clear()
+                return False
+            raise
+
+    async def _taken(self, command: Command) -> bool:
         errors = Errors(())
         for _ in range(ATTEMPTS):
             await self._link.say(command)
-            if not self._caps.keeps_errors:
+            if not self.caps.keeps_errors:
                 return True
             reply = await self._link.say(AskErrors())
             assert isinstance(reply, Errors)
@@ -165,8 +336,3 @@ class Panel:
             f"The board answers, but reports what it receives as wrong: {', '.join(errors.found)}. Check the cable's "
             "length and earth, and that speed and parity agree."
         )
-
-    async def _still_ours(self) -> bool:
-        plan = await self._link.say(AskPlan())
-        assert isinstance(plan, Plan)
-        return plan.ours

@@ -2,29 +2,47 @@
 
 What is to be seen comes from two sides: orders (`desk`) and the playlist (`bill`). The highest class is
 shown; of the same class, an order goes before the playlist while it lasts. Then what was due is due again,
-from its first page.
+from its first page. A board that is not ours (`requisitioned`) is only touched while it is lent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
-from edge_agent.board import spelling
+from edge_agent.board import requisition, spelling
+from edge_agent.board.bill import Bill, Sources, Turn
 from edge_agent.board.desk import Desk
-from edge_agent.board.drawing import DrawingTable
-from edge_agent.board.link import BoardFault, Link
-from edge_agent.board.notices import Notice, NoticeBook, Page, Showing
-from edge_agent.board.panel import Panel
+from edge_agent.board.drawing import DrawingTable, TextJob
+from edge_agent.board.grade import Grade
+from edge_agent.board.lighting import DARK, Lighting
+from edge_agent.board.link import BoardFault
+from edge_agent.board.notices import Notice, NoticeBook, Showing
+from edge_agent.board.outlet import BoardOutlet, WriteBudgetSpent
+from edge_agent.board.page import Page
 from edge_agent.board.picture import Picture
-from edge_agent.board.protocols.alpha import PICTURE_LABELS, AlphaCodec
+from edge_agent.board.proof import Proof
 from edge_agent.board.settings import BoardSettings
+from edge_agent.clocktrust import ClockTrust
 from edge_agent.errors import TextRefused
-from edge_agent.model import NS, BoardClear, BoardShow, OrderId, OrderState, Precedence, Reason, ReasonCode
+from edge_agent.model import (
+    LOCAL_TIME,
+    NS,
+    BoardClear,
+    BoardShow,
+    OrderId,
+    OrderState,
+    Precedence,
+    Reason,
+    ReasonCode,
+)
+from edge_agent.playlist import Playlist
 from edge_agent.ticket import Ticket
-from hal.errors import SerialError
-from hal.ports import Clock, Database, SerialPort
+from hal.errors import ScreenError, SerialError
+from hal.ports import Clock, Database
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +50,8 @@ ALERT_LOOK_S = 60
 """How long an alert may be gone from a board that has lost its memory."""
 LEAST_WAIT_S = 0.001
 """A timer may fire a moment early; never spin on it."""
+SLICE_S = 30.0
+"""No longer is slept where the time of day counts, because it may be set meanwhile."""
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 30.0
 
 
@@ -40,12 +60,16 @@ class BoardState:
     """The board at a glance."""
 
     order: OrderId | None
+    """The order, or the item of the playlist, that is shown."""
     precedence: Precedence | None
     page: int
     pages: int
     text: str
     picture: Picture | None
     fault: str | None
+    grade: Grade
+    brightness: int | None
+    """Percent; 0: dark by its hours; None: the board's own."""
 
 
 class Presenter:
@@ -54,27 +78,32 @@ class Presenter:
     def __init__(
         self,
         *,
+        name: str,
         settings: BoardSettings,
         clock: Clock,
-        serial: SerialPort,
+        trust: ClockTrust,
+        outlet: BoardOutlet,
         database: Database,
-        name: str = "main",
+        sources: Sources,
+        lux: Callable[[], float | None] = lambda: None,
     ) -> None:
+        self._name = name
         self._settings = settings
         self._clock = clock
-        codec = AlphaCodec(
-            columns=settings.columns,
-            rows=settings.rows,
-            slots=min(len(PICTURE_LABELS), 2 * settings.pages_max + 2),
-            colours=settings.colours,
-            address=(settings.sign_type + settings.sign_address).encode("ascii"),
-            answers=settings.answers,
-        )
-        link = Link(serial=serial, codec=codec, reply_timeout_s=settings.reply_timeout_s)
-        self._panel = Panel(link=link, caps=codec.caps)
+        self._trust = trust
+        self._outlet = outlet
+        self._lux = lux
         book = NoticeBook(board=name, database=database, clock=clock)
-        self._desk = Desk(clock=clock, book=book, proof=lambda: 2 if settings.answers else 1)
+        self._desk = Desk(clock=clock, book=book, proof=lambda: outlet.grade.proof)
         self._table = DrawingTable(settings)
+        self._bill = Bill(
+            name, table=self._table, sources=sources, clock=clock, idle=settings.idle == "clock"
+        )
+        self._lighting = Lighting(settings)
+        self._percent: int | None = None
+        self._playlist = Playlist()
+        self._occupied = False
+        """Somebody else's board has been touched and not been handed back."""
         self._top: Showing | None = None
         self._changed = asyncio.Event()
         self._restored = False
@@ -82,6 +111,8 @@ class Presenter:
         self._backoff_s = BACKOFF_MIN_S
         self._good_ns = clock.monotonic_ns()
         """When the board was last known to be well."""
+        self._spent: str | None = None
+        """Why pictures are not written to it any more today."""
         self.fault: str | None = None
         """What is wrong with the board, a sentence with a remedy; None when it is well."""
 
@@ -116,6 +147,21 @@ class Presenter:
         self._changed.set()
         return ticket
 
+    def post(self, playlist: Playlist) -> None:
+        """This list is in force from now on."""
+        self._playlist = playlist
+        self._bill.take(playlist)
+        self._changed.set()
+
+    def proofs(self, *, everything: bool = False) -> list[Proof]:
+        """What came of the list's items, where an entry in the as-run log is due."""
+        return self._bill.proofs(everything=everything)
+
+    @property
+    def ours(self) -> bool:
+        """Whether it may be shown anything now: it is this node's own board, or it is lent."""
+        return not self._settings.requisitioned or self._lent_s(self._local()) > 0
+
     @property
     def wanted(self) -> tuple[OrderId, ...]:
         """The orders whose notices the board shows, or is to show again."""
@@ -136,9 +182,26 @@ class Presenter:
             page=top.index + 1 if top and drawn else 0,
             pages=len(top.pages) if top else 0,
             text=top.page.text if top and drawn else "",
-            picture=self._panel.shown,
+            picture=self._outlet.shown,
             fault=self.fault,
+            grade=self._outlet.grade,
+            brightness=self._percent,
         )
+
+    def health(self) -> tuple[str, list[str]]:
+        """ok, degraded, dark or unknown, and why."""
+        if not self.ours:
+            return "ok", ["It is somebody else's board, and not lent now."]
+        if self.fault is not None:
+            return "dark", [self.fault]
+        if not self._outlet.ready:
+            return "unknown", ["It has not been reached yet."]
+        why = [*self._outlet.doubts(), *([self._spent] if self._spent else []), *self._bill.faults]
+        if why:
+            return "degraded", why
+        if not self._outlet.caps.answers:
+            return "unknown", ["The line runs one way: what is sent is not known to be seen."]
+        return "ok", []
 
     # ------------------------------------------------------------ the thread of life
 
@@ -148,15 +211,16 @@ class Presenter:
             while True:
                 try:
                     await self._step()
-                except (SerialError, BoardFault) as error:
+                except (SerialError, ScreenError, BoardFault) as error:
                     await self._suffer(str(error))
                 except Exception:
-                    logger.exception("The presenter stumbled and starts anew.")
-                    self._panel.lost()
+                    logger.exception("The presenter stumbled and starts anew. board=%s", self._name)
+                    self._outlet.lost()
                     await asyncio.sleep(self._backoff_s)
                     self._backoff_s = min(2 * self._backoff_s, BACKOFF_MAX_S)
         finally:
-            self._panel.lost()
+            self._stands_no_more(self._top)
+            self._outlet.lost()
 
     async def _step(self) -> None:
         """One small advance towards what is wanted; returns after each, so that anything may come between."""
@@ -167,68 +231,183 @@ class Presenter:
         await self._desk.begin_clears()
         for notice in self._desk.undrawn:
             await self._drawable(notice)
-        top = self._desk.highest
+        local = self._local()
+        if self._settings.requisitioned and self._lent_s(local) <= 0:
+            await self._stand_aside()
+            return
+        top = await self._choose(local)
         if top is not self._top:
-            if isinstance(self._top, Notice):
-                self._desk.interrupted(self._top)
-            self._top = top
+            self._replace(top)
         if isinstance(top, Notice) and top.ticket is not None and top.started_ns is None:
             await self._desk.begin(top, top.ticket)
-        elif not self._panel.ready or self._clock.monotonic_ns() >= self._reassert_ns:
-            await self._assure()
+        elif not self._outlet.ready or self._clock.monotonic_ns() >= self._reassert_ns:
+            await self._assure(local)
+        elif self._percent != DARK and await self._outlet.dim(self._percent):
+            return
         elif top is None:
-            await self._panel.show(None)
-            if self._panel.ready:
+            await self._outlet.show(None)
+            if self._outlet.ready:
                 self._desk.end_clears()
                 await self._wait()
         else:
-            await self._advance(top)
+            await self._advance(top, local)
 
-    async def _advance(self, top: Showing) -> None:
+    async def _choose(self, local: datetime | None) -> Showing | None:
+        """What is to be seen now: the highest class, an order before the playlist; nothing in the dark hours."""
+        notice, turn = self._desk.highest, await self._bill.turn(local)
+        top: Showing | None = turn
+        if notice is not None and (turn is None or notice.precedence >= turn.precedence):
+            top = notice
+        if top is None:
+            top = await self._bill.idle(local)
+        alert = top is not None and top.takes_over
+        self._percent = self._lighting.percent(local, self._lux(), emergency=alert)
+        return None if self._percent == DARK else top
+
+    def _replace(self, top: Showing | None) -> None:
+        """Another is to be seen from now on."""
+        if isinstance(self._top, Notice):
+            self._desk.interrupted(self._top)
+        self._stands_no_more(self._top)
+        if isinstance(top, Turn):
+            top.index, top.due_ns = 0, 0
+        self._top = top
+
+    async def _advance(self, top: Showing, local: datetime | None) -> None:
         """One write, or one decision, or one wait, for what is to be seen."""
-        now_ns = self._clock.monotonic_ns()
-        pictures = [page.picture for page in top.pages]
-        following = (top.index + 1) % len(pictures)
-        if not self._panel.holds(top.page.picture):
-            await self._panel.store(top.page.picture, keep=pictures)
-        elif await self._put(top):
-            if not self._panel.ready:
-                return
+        outlet, now_ns = self._outlet, self._clock.monotonic_ns()
+        if self._tells_time(top) and local is not None:
+            await outlet.clock_text(local)
             self._desk.end_clears()
-            if isinstance(top, Notice):
-                top.seen.add(top.index)
-            top.due_ns = self._clock.monotonic_ns() + round(top.page.dwell_s * NS)
-        elif len(pictures) > 1 and now_ns >= top.due_ns and self._panel.holds(pictures[following]):
-            top.index = following
-        elif missing := [picture for picture in pictures if not self._panel.holds(picture)]:
-            ahead = pictures[following]
-            await self._panel.store(ahead if ahead in missing else missing[0], keep=pictures)
+            await self._wait()
+            return
+        pictures = [page.picture for page in top.pages]
+        ahead = await self._ahead(top, local)
+        following = pictures[(top.index + 1) % len(pictures)] if ahead is None else ahead
+        if not outlet.holds(top.page.picture):
+            await self._store(top.page.picture, top, pictures)
+        elif await self._put(top):
+            if outlet.ready:
+                self._stands(top)
+        elif (ahead is not None or len(pictures) > 1) and now_ns >= top.due_ns and outlet.holds(following):
+            self._turn_page(top)
+        elif missing := [picture for picture in [following, *pictures] if not outlet.holds(picture)]:
+            await self._store(missing[0], top, [*pictures, following])
         elif isinstance(top, Notice) and top.ticket is not None:
             await self._desk.aired(top)
         elif top.takes_over and now_ns >= self._look_ns:
-            await self._panel.look()
+            await outlet.look()
             self._look_ns = self._clock.monotonic_ns() + ALERT_LOOK_S * NS
         else:
             self._desk.end_clears()
-            await self._wait(top.due_ns if len(pictures) > 1 else None)
+            await self._wait(top.due_ns if ahead is not None or len(pictures) > 1 else None)
+
+    async def _ahead(self, top: Showing, local: datetime | None) -> Picture | None:
+        """The first page of whose turn it is next, when the last page of a turn stands."""
+        if not isinstance(top, Turn) or top.item is None or top.index + 1 < len(top.pages):
+            return None
+        turn = await self._bill.ahead(local)
+        return None if turn is None else turn.pages[0].picture
+
+    def _turn_page(self, top: Showing) -> None:
+        """The page has stood long enough."""
+        self._stands_no_more(top)
+        if isinstance(top, Turn) and top.item is not None and top.index + 1 == len(top.pages):
+            self._bill.over(top)
+        else:
+            top.index = (top.index + 1) % len(top.pages)
+
+    def _stands(self, top: Showing) -> None:
+        """Its page is to be seen from now on."""
+        self._desk.end_clears()
+        if isinstance(top, Notice):
+            top.seen.add(top.index)
+        elif isinstance(top, Turn):
+            self._bill.appears(top, self._outlet.grade)
+        top.due_ns = self._clock.monotonic_ns() + round(top.page.dwell_s * NS)
+
+    def _stands_no_more(self, top: Showing | None) -> None:
+        if isinstance(top, Turn):
+            self._bill.vanishes(top)
 
     async def _put(self, top: Showing) -> bool:
         """Show the page in its place. Whether anything had to be written."""
         picture = top.page.picture
-        if not top.takes_over:
-            return await self._panel.show(picture)
-        until_ns = top.until_ns if isinstance(top, Notice) else self._clock.monotonic_ns()
-        left_s = (until_ns - self._clock.monotonic_ns()) / NS
-        return await self._panel.take_over(picture, left_s=left_s)
+        self._occupied = self._settings.requisitioned
+        if not top.takes_over and not self._occupied:
+            return await self._outlet.show(picture)
+        left_s = self._lent_s(self._local()) if self._occupied else float("inf")
+        if isinstance(top, Notice):
+            left_s = min(left_s, (top.until_ns - self._clock.monotonic_ns()) / NS)
+        return await self._outlet.take_over(picture, left_s=left_s)
+
+    async def _store(self, picture: Picture, top: Showing, keep: list[Picture]) -> None:
+        """Give the board a picture; one that wears out is spared what is not an emergency."""
+        try:
+            await self._outlet.store(picture, keep=keep, urgent=top.takes_over)
+        except WriteBudgetSpent as spent:
+            if self._spent is None:
+                logger.warning("No more is written to the board today. board=%s why=%s", self._name, spent)
+            self._spent = str(spent)
+            if isinstance(top, Notice) and top.ticket is not None:
+                self._desk.end(top, OrderState.FAILED, Reason(ReasonCode.UNSUPPORTED, self._spent))
+            elif isinstance(top, Turn):
+                self._bill.pass_over(top, self._spent)
+            await self._sleep(SLICE_S)
+        else:
+            self._spent = None
+
+    async def _stand_aside(self) -> None:
+        """Somebody else's board: hand it back as it was found, and wait."""
+        if self._top is not None:
+            self._replace(None)
+        if self._occupied:
+            await self._outlet.hand_back()
+            self._occupied = False
+            logger.info("The board is handed back. board=%s", self._name)
+        self._outlet.lost()
+        self.fault = None
+        await self._sleep(SLICE_S)
+
+    # ------------------------------------------------------------ time
+
+    def _local(self) -> datetime | None:
+        """The local time, where it is believed."""
+        now = self._trust.believed()
+        return None if now is None else now.astimezone(LOCAL_TIME)
+
+    def _lent_s(self, local: datetime | None) -> float:
+        return requisition.left_s(self._playlist, self._name, local)
+
+    def _tells_time(self, top: Showing) -> bool:
+        """Whether the idle clock is left to the board's own digits."""
+        idle = isinstance(top, Turn) and top.item is None
+        return idle and self._settings.own_digits and self._outlet.caps.clock_text
 
     async def _wait(self, until_ns: int | None = None) -> None:
         """Wait for an order, or for whichever comes first of `until_ns`, an end, and the next check."""
+        now_ns = self._clock.monotonic_ns()
         moments = [self._look_ns] if self._top is not None and self._top.takes_over else []
         moments += [self._reassert_ns, *self._desk.moments()]
         if until_ns is not None:
             moments.append(until_ns)
-        left_ns = min(moments) - self._clock.monotonic_ns()
-        await self._sleep(max(LEAST_WAIT_S, left_ns / NS))
+        local = self._local()
+        if self._follows_time():
+            into_minute_s = 0.0 if local is None else local.second + local.microsecond / 1e6
+            moments.append(now_ns + round(min(SLICE_S, 60.0 - into_minute_s) * NS))
+        await self._sleep(max(LEAST_WAIT_S, (min(moments) - now_ns) / NS))
+
+    def _follows_time(self) -> bool:
+        """Whether the time of day may change what is to be seen."""
+        settings = self._settings
+        return bool(
+            self._playlist.items
+            or settings.idle == "clock"
+            or settings.brightness
+            or settings.blank_hours
+            or settings.full_light_lux
+            or settings.requisitioned
+        )
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until something changes."""
@@ -264,7 +443,8 @@ class Presenter:
         refusal: TextRefused | None = None
         for text in texts:
             try:
-                return text, await self._table.pages_of(text, precedence)
+                job = TextJob(text=text, emergency=precedence is Precedence.EMERGENCY)
+                return text, await self._table.draw(job)
             except TextRefused as refused:
                 refusal = refusal or refused
         assert refusal is not None
@@ -272,23 +452,26 @@ class Presenter:
 
     # ------------------------------------------------------------ faults
 
-    async def _assure(self) -> None:
+    async def _assure(self, local: datetime | None) -> None:
         """Find the board well, or raise; then let it show everything anew."""
         alert = self._top is not None and self._top.takes_over
-        await self._panel.assure(alert=alert)
+        await self._outlet.assure(alert=alert)
+        if local is not None:
+            await self._outlet.set_clock(local)
         self._reassert_ns = self._clock.monotonic_ns() + self._settings.reassert_s * NS
         self._good_ns = self._clock.monotonic_ns()
         self._backoff_s = BACKOFF_MIN_S
         if self.fault is not None:
-            logger.warning("The board is well again.")
+            logger.warning("The board is well again. board=%s", self._name)
             self.fault = None
         await self._desk.keep_all()
 
     async def _suffer(self, text: str) -> None:
         """The board is missing or silent: note it once, end orders that have waited too long, wait."""
-        self._panel.lost()
+        self._stands_no_more(self._top)
+        self._outlet.lost()
         if self.fault is None:
-            logger.error("The board has failed. fault=%s", text)
+            logger.error("The board has failed. board=%s fault=%s", self._name, text)
         self.fault = text
         ends = self._desk.give_up(
             self._top if isinstance(self._top, Notice) else None,

@@ -41,6 +41,9 @@ KEPT_VERIFIED: Final = "cache.verified"
 _HOPELESS: Final = frozenset({ReasonCode.BAD_ARGS, ReasonCode.NO_MEDIA})
 
 
+PICTURE_BYTES_MAX = 8 * MIB
+
+
 class Steward:
     """Takes the media document, and the wants of other rooms."""
 
@@ -192,8 +195,29 @@ class Steward:
                     ReasonCode.BAD_ARGS,
                     f"The document has {asset.size} bytes, its pointer says {most}; correct one.",
                 )
-            with self._store.open_read(digest) as reader:
-                return await asyncio.to_thread(reader.read, most + 1)
+            return await self._read(digest, most)
+
+    async def picture(self, media: Digest, url: str | None) -> bytes:
+        """An image file for a board, whole; one that is not here is being fetched ahead, and is refused until then.
+
+        Raises MediaRefused, DatabaseError, DiskError.
+        """
+        with self._store.pinned(media):
+            asset = await self._store.find(media)
+            if asset is None:
+                raise MediaRefused(
+                    ReasonCode.NO_MEDIA, "The picture's file is not here yet; it is being fetched."
+                )
+            if asset.size > PICTURE_BYTES_MAX:
+                raise MediaRefused(
+                    ReasonCode.BAD_ARGS,
+                    f"The picture's file has {asset.size} bytes, {PICTURE_BYTES_MAX} are the most. Send a smaller one.",
+                )
+            return await self._read(media, asset.size)
+
+    async def _read(self, digest: Digest, most: int) -> bytes:
+        with self._store.open_read(digest) as reader:
+            return await asyncio.to_thread(reader.read, most + 1)
 
     async def _verify_slowly(self) -> None:
         """Every kept asset once in `verify_days`, in the order of the digests, over restarts, too."""

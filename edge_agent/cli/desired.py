@@ -24,7 +24,7 @@ from edge_agent.command.json_lines import line_of
 from edge_agent.desired import Doc, Signed
 from edge_agent.errors import DocumentRefused
 from edge_agent.model import Issuer, Precedence
-from edge_agent.schedule import occurrences, plan, standing
+from edge_agent.schedule import occurrences, plan, playlist_form
 from hal.errors import BrokerError, BrokerRefused
 from hal.linux.broker import MqttBroker
 from hal.linux.clock import SystemClock
@@ -114,7 +114,7 @@ def _checked(doc: Doc, body: bytes, highest: Precedence, tongue: Language) -> bo
             case Doc.MEDIA:
                 manifest.read(body)
             case Doc.BOARD:
-                standing.read(body, signed)
+                playlist_form.read(body, signed)
             case Doc.CONFIG:
                 json.loads(body)
     except DocumentRefused as refusal:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from edge_agent import kept
 from edge_agent.board import notices
+from edge_agent.board.bill import NoHeadlines, Sources
+from edge_agent.board.codecs import panel_on
 from edge_agent.board.picture import Colours, Picture
 from edge_agent.board.presenter import Presenter
 from edge_agent.board.settings import BoardSettings
+from edge_agent.clocktrust import ClockSettings, ClockTrust
 from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, Precedence, ReasonCode
 from edge_agent.ticket import Ticket
+from hal.ports import Clock, Database, SerialPort
 from hal.sim import loop
 from hal.sim.board_line import VirtualSerial
 from hal.sim.clock import VirtualClock
@@ -31,7 +35,7 @@ class Village:
     """A node with a board. `presenter` is replaced by `restart`; sign, line and database stay."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = msgspec.convert(settings, BoardSettings)
+        self.settings = msgspec.convert({"idle": "dark"} | settings, BoardSettings)
         self.counter = loop.Counter()
         self.clock = VirtualClock(self.counter)
         self.outside = VirtualClock(self.counter)
@@ -134,7 +138,7 @@ class Village:
         return [f"{one.kind}: {one.text}" for one in self.sign.violations]
 
     def _presenter(self) -> Presenter:
-        return Presenter(settings=self.settings, clock=self.clock, serial=self.serial, database=self.database)
+        return presenter_on(self.serial, self.settings, self.clock, self.database)
 
     def _begin(self, ticket: Ticket) -> None:
         async def begin() -> None:
@@ -148,6 +152,31 @@ class Village:
         if self._life is not None:
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
+
+
+NOTHING_ELSE = Sources(
+    pictures=cast("Any", None), headlines=NoHeadlines(), celsius=lambda: None, place="Thôn Mỏ Phong"
+)
+
+
+def presenter_on(
+    serial: SerialPort,
+    settings: BoardSettings,
+    clock: Clock,
+    database: Database,
+    *,
+    name: str = "main",
+    sources: Sources = NOTHING_ELSE,
+) -> Presenter:
+    return Presenter(
+        name=name,
+        settings=settings,
+        clock=clock,
+        trust=ClockTrust(settings=ClockSettings(), clock=clock, database=database),
+        outlet=panel_on(serial, settings, clock),
+        database=database,
+        sources=sources,
+    )
 
 
 def reason_of(finished: Finished) -> tuple[ReasonCode, str]:

@@ -30,7 +30,7 @@ from hal.sim.board_line import VirtualSerial
 from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
 from hal.sim.sign import AlphaSign
-from tests.board.conftest import SCHEMAS, as_dots
+from tests.board.conftest import SCHEMAS, as_dots, presenter_on
 
 LONG = "Mời bà con đến nhà văn hóa thôn lúc 19h30 họp bàn phòng chống bão số 9 và chuẩn bị sơ tán"
 SHORT = "Họp"
@@ -50,8 +50,8 @@ class Place:
             settings = msgspec.convert({"columns": columns, "idle": "dark", "pages_max": 9}, BoardSettings)
             self.signs[name] = AlphaSign(columns=columns)
             self.serials[name] = VirtualSerial(self.clock, self.signs[name], settings.line)
-            self.presenters[name] = Presenter(
-                name=name, settings=settings, clock=self.clock, serial=self.serials[name], database=database
+            self.presenters[name] = presenter_on(
+                self.serials[name], settings, self.clock, database, name=name
             )
         self.boards = Boards(self.presenters)
 

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from edge_agent.board.presenter import Presenter
 from edge_agent.board.protocols import SetUp
 from edge_agent.board.protocols.alpha import AlphaCodec
 from edge_agent.board.settings import BoardSettings
@@ -16,7 +15,7 @@ from hal.linux.serial import SerialDevice
 from hal.sim.database import VirtualDatabase
 from hal.sim.pty import PtyMount
 from hal.sim.sign import AlphaSign
-from tests.board.conftest import SCHEMAS, as_dots
+from tests.board.conftest import SCHEMAS, as_dots, presenter_on
 
 SETTINGS = BoardSettings(columns=64, baud=38400, data_bits=7, parity="even", pages_max=4)
 
@@ -39,9 +38,7 @@ def test_a_notice_reaches_a_sign_over_a_real_tty() -> None:
         clock, sign = SystemClock(), prepared()
         mount = PtyMount(sign, clock)
         serial = SerialDevice(mount.path, SETTINGS.line, clock)
-        presenter = Presenter(
-            settings=SETTINGS, clock=clock, serial=serial, database=VirtualDatabase(SCHEMAS)
-        )
+        presenter = presenter_on(serial, SETTINGS, clock, VirtualDatabase(SCHEMAS))
         lives = [asyncio.create_task(mount.life()), asyncio.create_task(presenter.life())]
         now_ns = clock.monotonic_ns()
         notice = BoardShow(

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from edge_agent import agent
+from edge_agent.board.settings import BoardSettings
 from edge_agent.command.envelope import Order, seal
 from edge_agent.command.topics import order_topic
 from edge_agent.config import NodeSettings, Settings, StorageSettings, remote
@@ -40,6 +41,7 @@ SETTINGS = Settings(
     amplifier=AmplifierSettings(
         power=LineSettings(offset=17), mute=LineSettings(offset=27), zones={"cho": LineSettings(offset=5)}
     ),
+    board=BoardSettings(idle="dark"),  # so does the idle page
     storage=StorageSettings(state_dir="/nowhere"),
 )
 

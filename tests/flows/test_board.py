@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from edge_agent.board import spelling
-from edge_agent.board.drawing import DrawingTable
+from edge_agent.board.drawing import DrawingTable, TextJob
 from edge_agent.board.picture import Picture as Meant
 from edge_agent.board.settings import BoardSettings
 from hal.sim.loop import NS
@@ -26,7 +26,7 @@ MEETING = (
 @cache
 def meant(text: str, *, emergency: bool = False) -> list[Picture]:
     """The pages that a text makes on this board, as its dots."""
-    pages = DrawingTable(SETTINGS.board)._draw(spelling.clean(text), emergency)
+    pages = DrawingTable(SETTINGS.board)._draw(TextJob(text=spelling.clean(text), emergency=emergency))
     return [dots_of(page.picture) for page in pages]
 
 

@@ -168,18 +168,18 @@ def test_a_board_document_stands_until_its_end_or_the_next_one(village: Village)
     async def story() -> None:
         now = village.world.outside.utc_now()
         one = {"id": "hop", "text": "Họp 19h30", "to": (now + timedelta(minutes=30)).isoformat()}
-        await village.applied("board", {"notices": [one]})
+        await village.applied("board", {"items": [one]})
         await asyncio.sleep(120)
         assert lit(village)
         await asyncio.sleep(1_800)
         assert not lit(village)
-        await village.applied("board", {"notices": [{"id": "nghi", "text": "Nghỉ học"}]})
+        await village.applied("board", {"items": [{"id": "nghi", "text": "Nghỉ học"}]})
         await asyncio.sleep(60)
         assert lit(village)
         await village.restart()
         await asyncio.sleep(60)
         assert lit(village)
-        await village.applied("board", {"notices": []})
+        await village.applied("board", {"items": []})
         await asyncio.sleep(60)
         assert not lit(village)
         assert [entry["verb"] for entry in village.stored()] == ["board", "board"]
@@ -316,7 +316,7 @@ def test_what_is_on_the_board_stays_while_the_clock_is_in_doubt(village: Village
     async def story() -> None:
         now = village.world.outside.utc_now()
         one = {"id": "hop", "text": "Họp 19h30", "to": (now + timedelta(hours=3)).isoformat()}
-        await village.applied("board", {"notices": [one]})
+        await village.applied("board", {"items": [one]})
         await asyncio.sleep(120)
         assert lit(village)
         village.world.clock.step(1_000)
@@ -324,6 +324,8 @@ def test_what_is_on_the_board_stays_while_the_clock_is_in_doubt(village: Village
         assert lit(village)
         village.world.clock.step(-1_000)
         await asyncio.sleep(1_200)
+        assert village.stored() == [], "it has stood all the time"
+        await village.restart()
         assert [entry["verb"] for entry in village.stored()] == ["board"]
 
     village.tell(story)

@@ -17,7 +17,7 @@ from edge_agent.cache import manifest
 from edge_agent.command import documents, envelope, keyring, keys, messages, reconcile, time_answer
 from edge_agent.config import remote
 from edge_agent.report import alerts, asrun, status
-from edge_agent.schedule import forms, standing
+from edge_agent.schedule import forms, playlist_form
 
 Schema = dict[str, Any]
 
@@ -70,7 +70,7 @@ def everything() -> dict[str, Schema]:
         "desired": ("The signed bytes of a desired document.", documents.DocumentForm),
         "desired-schedule": ("The body of a schedule document.", forms.ScheduleForm),
         "desired-media": ("The body of a media document.", manifest.MediaForm),
-        "desired-board": ("The body of a board document.", standing.BoardForm),
+        "desired-board": ("The body of a board document.", playlist_form.BoardForm),
         "desired-config": ("The body of a config document.", remote.ConfigForm),
         "time": ("The signed bytes of dn/time.", time_answer.TimeForm),
         "alert": ("up/alert/<id>: what is wrong now.", alerts.Alert),

@@ -73,7 +73,7 @@ async def documents(week: Week) -> None:
             ]
             week.published["media"] = week.village.desire("media", {"assets": listed})
         if rng.random() < 0.3:
-            board = {"notices": [{"id": "tin", "text": rng.choice(TEXTS)}] * rng.randint(0, 1)}
+            board = {"items": [{"id": "tin", "text": rng.choice(TEXTS)}] * rng.randint(0, 1)}
             week.published["board"] = week.village.desire("board", board)
         await asyncio.sleep(rng.uniform(0.5, 3) * DAY_S)
 

@@ -93,6 +93,13 @@ def _trusted(village: Village) -> bool:
     return bool(health) and health[-1]["clock"] in {"synced", "holdover"}
 
 
+def _last_words(village: Village) -> set[int]:
+    """What was written down when the agent stopped for good: what the boards had shown. It would go out at the next start."""
+    rows = village.world.database.rows("SELECT payload FROM outbox WHERE due = 1")
+    entries = [json.loads(payload)["asrun"] for (payload,) in rows if b'"verb":"board"' in payload]
+    return {entry["number"] for entry in entries}
+
+
 def judged(week: Week) -> list[str]:
     """What must never have happened, in any world."""
     village, world = week.village, week.village.world
@@ -112,6 +119,7 @@ def judged(week: Week) -> list[str]:
     known = {str(key) for key, _ in rows}
     stored = {entry["number"] for entry in village.stored()}
     told = {entry["number"] for entry in village.reports()}
+    told |= _last_words(village)
     found += [f"Entry {number} never reached the server." for number in sorted(stored - told)]
     found += [f"Turn {key} was neither played nor missed." for key in _expected(week) if key not in known]
     return found

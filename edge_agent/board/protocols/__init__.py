@@ -33,6 +33,8 @@ class Caps:
     """The board itself ends a takeover after `TakeOver.left_s`, though the node be dead."""
     hands_back: bool = False
     """It can be taken over without touching what a stranger has put on it, and shows that again after `Release`."""
+    answers: bool = False
+    """The line runs both ways, and it says something of what it was sent."""
     acknowledges: bool = False
     """It answers what it is sent: `Ack` or `Nak`."""
     keeps_errors: bool = False

@@ -153,6 +153,7 @@ class AlphaCodec:
             colours=colours,
             slots=slots,
             takeover=True,
+            answers=answers,
             keeps_errors=answers,
             tells_plan=answers,
             erases_on_set_up=True,

@@ -1,0 +1,35 @@
+"""Which codec speaks the language of a board that the config describes, and the panel on it."""
+
+from __future__ import annotations
+
+from edge_agent.board.link import Link
+from edge_agent.board.panel import Panel
+from edge_agent.board.protocols import Codec
+from edge_agent.board.protocols.alpha import PICTURE_LABELS, AlphaCodec
+from edge_agent.board.settings import BoardSettings
+from edge_agent.board.wear import Wear
+from hal.ports import Clock, SerialPort
+
+
+def codec_of(settings: BoardSettings) -> Codec:
+    """The codec of a board on a line."""
+    match settings.protocol:
+        case "alpha":
+            return AlphaCodec(
+                columns=settings.columns,
+                rows=settings.rows,
+                slots=min(len(PICTURE_LABELS), 2 * settings.pages_max + 2),
+                colours=settings.colours,
+                address=(settings.sign_type + settings.sign_address).encode("ascii"),
+                answers=settings.answers,
+            )
+        case _:
+            raise AssertionError(f"no codec for {settings.protocol}")
+
+
+def panel_on(serial: SerialPort, settings: BoardSettings, clock: Clock) -> Panel:
+    """The panel of a board on a line."""
+    codec = codec_of(settings)
+    link = Link(serial=serial, codec=codec, reply_timeout_s=settings.reply_timeout_s, clock=clock)
+    wear = Wear(clock=clock, most=settings.flash_writes_a_day) if codec.caps.storage == "flash" else None
+    return Panel(link=link, caps=codec.caps, clock=clock, wear=wear)
