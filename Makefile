@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, ensurepip; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 # Debian packages by what needs them.
-APT_RUN := libportaudio2 fonts-unifont espeak-ng mosquitto
+APT_RUN := libportaudio2 fonts-unifont fonts-noto-core espeak-ng mosquitto
 APT_TEST := $(APT_RUN) openssl strace pulseaudio pulseaudio-utils libasound2-plugins systemd ffmpeg icecast2 gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good
 APT_BENCH := $(APT_TEST) gstreamer1.0-pulseaudio gstreamer1.0-libav mpv gcc python3-dev
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from edge_agent.board import clockface, layout, raster, spelling
+from edge_agent.board import clockface, spelling
 from edge_agent.board.page import Page
-from edge_agent.board.picture import coloured
+from edge_agent.board.painter import Painter
 from edge_agent.board.settings import BoardSettings
 from edge_agent.model import Digest
 
-DRAWN_KEPT = 8
+DRAWN_KEPT = 16
+BYTES_KEPT = 24 * 1024 * 1024
+"""Four pages of a screen of 1080 rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,58 +66,42 @@ class DrawingTable:
     """Draws for one board. Pillow takes 100 ms to import, so even the first text is drawn on a thread."""
 
     def __init__(self, settings: BoardSettings) -> None:
-        self._settings = settings
-        self._font = raster.Unifont(settings.font)
+        self._painter = Painter(settings)
         self._lock = asyncio.Lock()
         self._drawn: dict[Job, tuple[Page, ...]] = {}
 
     async def draw(self, job: Job) -> tuple[Page, ...]:
         """The pages of a job. Raises TextRefused when it cannot be shown whole and unchanged."""
         if isinstance(job, TextJob):
-            job = TextJob(text=spelling.clean(job.text), emergency=job.emergency, scroll=job.scroll)
+            job = replace(job, text=spelling.clean(job.text))
         async with self._lock:
             pages = self._drawn.pop(job, None)
             if pages is None:
-                pages = await asyncio.to_thread(self._draw, job)
+                pages = await asyncio.to_thread(self.draw_now, job)
             self._drawn[job] = pages
-            if len(self._drawn) > DRAWN_KEPT:
+            while len(self._drawn) > 1 and (len(self._drawn) > DRAWN_KEPT or self._bytes() > BYTES_KEPT):
                 del self._drawn[next(iter(self._drawn))]
         return pages
 
-    def _draw(self, job: Job) -> tuple[Page, ...]:
+    def draw_now(self, job: Job) -> tuple[Page, ...]:
+        """As `draw`, at once and here: where nothing waits for the loop. A text must be clean. Raises TextRefused."""
         match job:
-            case TextJob():
-                return self._text(job.text, emergency=job.emergency)
-            case ClockJob():
-                texts = clockface.texts(job.local, job.celsius, job.place)
-                return tuple(
-                    page for text in texts for page in self._text(spelling.clean(text), emergency=False)
-                )
+            case TextJob(text=text, emergency=emergency, scroll=rolls):
+                return self._painter.text(text, emergency=emergency, rolls=rolls)
+            case ImageJob(blob=blob, caption=caption):
+                return self._painter.image(blob, caption)
+            case QrJob(text=text, caption=caption):
+                return self._painter.code(text, caption)
+            case ClockJob(local=local, celsius=celsius, place=place):
+                texts = clockface.texts(local, celsius, place)
+                return self._painter.several([spelling.clean(text) for text in texts])
             case HeadlinesJob(lines=lines):
-                return tuple(
-                    page for line in lines for page in self._text(spelling.clean(line), emergency=False)
-                )
-            case _:
-                raise NotImplementedError
+                cleaned = [spelling.clean(line) for line in lines]
+                return tuple(page for line in cleaned for page in self._painter.text(line, emergency=False))
 
-    def _text(self, text: str, *, emergency: bool) -> tuple[Page, ...]:
-        settings = self._settings
-        texts = layout.pages_of(
-            text,
-            measure=self._font.width,
-            width=settings.columns,
-            lines_per_page=settings.text_lines,
-            pages_max=settings.pages_max,
-            reading=layout.Reading(
-                page_least_s=settings.page_least_s,
-                characters_per_s=settings.characters_per_s,
-                emergency=emergency,
-            ),
+    def _bytes(self) -> int:
+        return sum(
+            len(page.picture.cells) + (len(page.strip.picture.cells) if page.strip else 0)
+            for pages in self._drawn.values()
+            for page in pages
         )
-        pages: list[Page] = []
-        for page in texts:
-            lines = [self._font.line(line) for line in page.lines]
-            dots = raster.page(lines, columns=settings.columns, rows=settings.rows)
-            raster.refuse_too_bright(dots, settings.lit_percent_max)
-            pages.append(Page(page.text, coloured(dots, settings.colours, settings.colour), page.dwell_s))
-        return tuple(pages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_agent.board.picture import Picture
+from edge_agent.board.scroll import Strip
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,3 +15,5 @@ class Page:
     text: str
     picture: Picture
     dwell_s: float
+    strip: Strip | None = None
+    """What runs through a screen in the page's place; `picture` is then one moment of it."""

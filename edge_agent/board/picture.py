@@ -62,6 +62,13 @@ class Picture:
         return len(self.cells) - self.cells.count(0)
 
     @property
+    def load_percent(self) -> float:
+        """How much of the light that the board could give it needs: lit dots, on a screen their mean brightness."""
+        if self.colours is Colours.FULL:
+            return 100 * sum(self.cells) / (255 * len(self.cells))
+        return 100 * self.lit / len(self.cells)
+
+    @property
     def digest(self) -> Digest:
         """The identity of exactly these dots, for the as-run log."""
         head = f"{self.width}x{self.height} {self.colours}\n".encode()

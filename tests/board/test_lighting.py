@@ -72,19 +72,19 @@ def test_it_knows_when_its_schedule_says_something_else() -> None:
     st.lists(st.tuples(st.integers(0, 1439), st.integers(1, 100)), max_size=6),
     st.integers(0, 1439),
     st.none() | st.floats(0, 1e6),
-    st.integers(0, 100_000),
-    st.integers(1, 100),
-    st.booleans(),
+    st.tuples(st.integers(0, 100_000), st.integers(1, 100)),
 )
 def test_it_stays_within_its_bounds(
-    levels: list[tuple[int, int]], minute: int, lux: float | None, full: int, floor: int, emergency: bool
+    levels: list[tuple[int, int]], minute: int, lux: float | None, bounds: tuple[int, int]
 ) -> None:
+    full, floor = bounds
     said = tuple(f"{one // 60:02d}:{one % 60:02d} {percent}" for one, percent in levels)
     board = light(brightness=said, full_light_lux=full, emergency_percent_min=floor)
     moment = at(f"{minute // 60:02d}:{minute % 60:02d}")
-    percent = board.percent(moment, lux, emergency=emergency)
-    if not levels and not full:
-        assert percent is None
-    else:
-        assert percent is not None
-        assert (floor if emergency else 1) <= percent <= 100
+    for emergency in (False, True):
+        percent = board.percent(moment, lux, emergency=emergency)
+        if not levels and not full:
+            assert percent is None
+        else:
+            assert percent is not None
+            assert (floor if emergency else 1) <= percent <= 100

@@ -107,11 +107,42 @@ def test_two_lines_of_text_go_below_one_another(font: raster.Unifont) -> None:
     assert any(page.rows[16:])
 
 
-def test_a_page_too_bright_for_the_power_supply_is_refused(font: raster.Unifont) -> None:
-    page = raster.page([font.line("█" * 10)], columns=90, rows=16)
-    with pytest.raises(TextRefused, match="50 % are allowed"):
-        raster.refuse_too_bright(page, 50)
-    raster.refuse_too_bright(page, 100)
+@pytest.mark.parametrize("rows", [24, 32, 36, 48, 64, 90, 135])
+def test_a_scalable_font_keeps_all_letters_apart_and_inside_their_rows(rows: int) -> None:
+    font = raster.Scalable(BoardSettings().large_font, rows)
+    drawn = {letter: font.line(letter) for letter in spelling.LETTERS}
+    assert len({(dots.width, dots.rows) for dots in drawn.values()}) == 134
+    assert all(dots.height == rows and dots.lit for dots in drawn.values())
+    tall = raster.Scalable(BoardSettings().large_font, rows)
+    assert tall.font.size >= 0.7 * rows, "it makes use of the rows"
+
+
+@pytest.mark.parametrize("rows", [24, 48])
+def test_no_scalable_letter_loses_ink(rows: int) -> None:
+    from PIL import Image, ImageDraw
+
+    font = raster.Scalable(BoardSettings().large_font, rows)
+    for letter in spelling.LETTERS + "gjpqy|()[]{}Q@":
+        canvas = Image.new("1", (4 * rows, 3 * rows))
+        pen = ImageDraw.Draw(canvas)
+        pen.fontmode = "1"
+        pen.text((rows, rows * 2), letter, font=font.font, fill=1, anchor="ls")
+        ink = sum(map(bool, canvas.convert("L").tobytes()))
+        inside = font.line(letter).lit
+        assert ink == inside, letter
+
+
+def test_a_scalable_font_refuses_what_it_has_not() -> None:
+    with pytest.raises(TextRefused) as refused:
+        raster.Scalable(BoardSettings().large_font, 24).line("漢")
+    assert refused.value.code is ReasonCode.BAD_ARGS
+
+
+def test_enlarged_letters_are_the_small_ones_dot_for_dot(font: raster.Unifont) -> None:
+    large = raster.Enlarged(font, 3)
+    assert large.line("Lũ").height == 48
+    assert large.width("Lũ") == 3 * font.width("Lũ")
+    assert large.line("Lũ").rows[::3] == font.line("Lũ").scaled(3).rows[::3]
 
 
 def test_dots_can_be_doubled() -> None:

@@ -26,7 +26,7 @@ MEETING = (
 @cache
 def meant(text: str, *, emergency: bool = False) -> list[Picture]:
     """The pages that a text makes on this board, as its dots."""
-    pages = DrawingTable(SETTINGS.board)._draw(TextJob(text=spelling.clean(text), emergency=emergency))
+    pages = DrawingTable(SETTINGS.board).draw_now(TextJob(text=spelling.clean(text), emergency=emergency))
     return [dots_of(page.picture) for page in pages]
 
 

@@ -96,8 +96,8 @@ def _trusted(village: Village) -> bool:
 def _last_words(village: Village) -> set[int]:
     """What was written down when the agent stopped for good: what the boards had shown. It would go out at the next start."""
     rows = village.world.database.rows("SELECT payload FROM outbox WHERE due = 1")
-    entries = [json.loads(payload)["asrun"] for (payload,) in rows if b'"verb":"board"' in payload]
-    return {entry["number"] for entry in entries}
+    payloads = [payload for (payload,) in rows if isinstance(payload, bytes) and b'"verb":"board"' in payload]
+    return {json.loads(payload)["asrun"]["number"] for payload in payloads}
 
 
 def judged(week: Week) -> list[str]:
