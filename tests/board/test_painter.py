@@ -134,7 +134,13 @@ def test_colours_are_those_that_the_board_has() -> None:
 
 
 def test_a_screen_has_soft_edges_and_an_emergency_in_white_on_red() -> None:
-    screen = {"protocol": "screen", "columns": 384, "rows": 192, "colours": "full", "lit_percent_max": 100}
+    screen: dict[str, Any] = {
+        "protocol": "screen",
+        "columns": 384,
+        "rows": 192,
+        "colours": "full",
+        "lit_percent_max": 100,
+    }
     (page,) = pages("Họp lúc 19h30", **screen)
     assert page.picture.colours is Colours.FULL
     assert len(set(page.picture.cells)) > 10, "shades between dark and lit"
