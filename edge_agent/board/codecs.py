@@ -5,7 +5,10 @@ from __future__ import annotations
 from edge_agent.board.link import Link
 from edge_agent.board.panel import Panel
 from edge_agent.board.protocols import Codec
+from edge_agent.board.protocols.adalight import AdalightCodec
 from edge_agent.board.protocols.alpha import PICTURE_LABELS, AlphaCodec
+from edge_agent.board.protocols.hanover import HanoverCodec
+from edge_agent.board.protocols.jetfile import JetfileCodec
 from edge_agent.board.settings import BoardSettings
 from edge_agent.board.wear import Wear
 from hal.ports import Clock, SerialPort
@@ -23,8 +26,22 @@ def codec_of(settings: BoardSettings) -> Codec:
                 address=(settings.sign_type + settings.sign_address).encode("ascii"),
                 answers=settings.answers,
             )
-        case _:
-            raise AssertionError(f"no codec for {settings.protocol}")
+        case "jetfile":
+            return JetfileCodec(
+                columns=settings.columns,
+                rows=settings.rows,
+                colours=settings.colours,
+                address=bytes.fromhex(settings.sign_address.rjust(4, "0")),
+                answers=settings.answers,
+            )
+        case "hanover":
+            return HanoverCodec(
+                columns=settings.columns, rows=settings.rows, address=int(settings.sign_address, 16) & 0xF
+            )
+        case "adalight":
+            return AdalightCodec(columns=settings.columns, rows=settings.rows, colours=settings.colours)
+        case "screen":
+            raise AssertionError("a screen has no line")
 
 
 def panel_on(serial: SerialPort, settings: BoardSettings, clock: Clock) -> Panel:

@@ -30,6 +30,7 @@ from edge_agent.board.protocols import (
     Draw,
     Errors,
     ForgetErrors,
+    HandBack,
     Held,
     Plan,
     Release,
@@ -77,6 +78,8 @@ class Panel:
         self._believed = False
         """The memory was set up by us and nothing has made us doubt it."""
         self._percent: int | None = None
+        self._undimmable = False
+        """It says that it does not know how to be dimmed."""
         self._minute: datetime | None = None
         self._verified: set[Picture] = set()
         """Pictures that the board was asked for, and had."""
@@ -107,6 +110,8 @@ class Panel:
                 f"Of {counts.said} writes {counts.refusals} were refused and {counts.silences} not answered, and had to be "
                 "said again: see the cable, its length and its earth."
             )
+        if self._undimmable:
+            doubts.append("The board does not take a brightness; set board.brightness = [].")
         if self.status.dark:
             doubts.append("The board says that its dots are switched off.")
         return doubts
@@ -218,6 +223,8 @@ class Panel:
             self._ordinary = wanted
         if self.ready and above and await self._understood(Release()):
             self._above = Sight.NOTHING
+            if not self.caps.slots:  # what stood below may have gone with it
+                await self._understood(self._showing(picture))
         return True
 
     async def take_over(self, picture: Picture, *, left_s: float) -> bool:
@@ -241,10 +248,13 @@ class Panel:
         return news
 
     async def hand_back(self) -> None:
-        """End the takeover; what was there before is seen again."""
+        """End what we show; what was there before is seen again."""
         if self.caps.takeover:
             await self._link.say(Release())
-        self._above = Sight.NOTHING
+        if self.caps.hands_back:
+            await self._link.say(HandBack())
+        self._ordinary = self._above = Sight.UNKNOWN
+        self.ready = False
 
     def _showing(self, picture: Picture | None) -> Command:
         if not self.caps.slots:
@@ -272,10 +282,15 @@ class Panel:
             return False
         step = max(1, round(percent * steps / 100))
         percent = round(step * 100 / steps)
-        if percent == self._percent:
+        if percent == self._percent or self._undimmable:
             return False
-        await self._understood(Dim(percent))
+        await self._link.say(Dim(percent))
         self._percent = percent
+        if self.caps.keeps_errors:
+            reply = await self._link.say(AskErrors())
+            if isinstance(reply, Errors) and reply.found:
+                self._undimmable = True
+                await self._link.say(ForgetErrors())
         return True
 
     async def clock_text(self, local: datetime) -> bool:

@@ -7,7 +7,7 @@ from collections import deque
 
 from hal.errors import SerialError
 from hal.ports import Clock, SerialSettings
-from hal.sim.sign import AlphaSign
+from hal.sim.emulator import Emulator
 
 SECOND = 1_000_000_000
 ANSWER_NS = 20_000_000
@@ -21,7 +21,7 @@ class VirtualSerial:
     `noise` (bytes that lie on the line before the next read)."""
 
     def __init__(
-        self, clock: Clock, sign: AlphaSign, settings: SerialSettings | None = None, *, missing: bool = False
+        self, clock: Clock, sign: Emulator, settings: SerialSettings | None = None, *, missing: bool = False
     ) -> None:
         self._clock = clock
         self.sign = sign
@@ -72,7 +72,13 @@ class VirtualLink:
             if not self._port.missing:
                 answer = self._port.sign.feed(payload[:sent], start)
                 if answer:
-                    self.receive(answer, self._clock.monotonic_ns() + ANSWER_NS + len(answer) * self._byte_ns)
+                    self.receive(
+                        answer,
+                        self._clock.monotonic_ns()
+                        + ANSWER_NS
+                        + self._port.sign.late_ns
+                        + len(answer) * self._byte_ns,
+                    )
         self._check()
 
     async def read(self, *, timeout_s: float) -> bytes:

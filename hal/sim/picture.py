@@ -10,17 +10,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Picture = tuple[bytes, ...]
-"""Rows from the top, one byte a dot: 0 dark, 1 red, 2 green, 3 amber, 4-8 others."""
+"""Rows from the top, one byte a dot: 0 dark; 1 red, 2 green, 4 blue and their sums (3 amber, 7 white); 8-12 the further colours
+of an Alpha sign (dim red, dim green, brown, orange, yellow)."""
 
 LED = {
     1: (255, 48, 24),
     2: (60, 235, 70),
     3: (255, 176, 0),
-    4: (150, 26, 12),
-    5: (30, 120, 36),
-    6: (170, 110, 40),
-    7: (255, 120, 0),
-    8: (255, 224, 40),
+    4: (60, 90, 255),
+    5: (240, 70, 220),
+    6: (50, 220, 230),
+    7: (245, 245, 240),
+    8: (150, 26, 12),
+    9: (30, 120, 36),
+    10: (170, 110, 40),
+    11: (255, 120, 0),
+    12: (255, 224, 40),
 }
 UNLIT = (38, 32, 30)
 PANEL = (12, 12, 13)

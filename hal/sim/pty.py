@@ -19,9 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hal.ports import Clock
-from hal.sim.emulator import Shown
+from hal.sim.emulator import Emulator, Shown
 from hal.sim.picture import Picture, png
-from hal.sim.sign import AlphaSign
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ PAGE_TURN_S = 1.0
 class PtyMount:
     """Open from the start: `path` is the serial port to give to a driver. `life()` must run."""
 
-    def __init__(self, sign: AlphaSign, clock: Clock) -> None:
+    def __init__(self, sign: Emulator, clock: Clock) -> None:
         self.sign = sign
         self._clock = clock
         self._master, self._slave = os.openpty()
@@ -78,10 +77,17 @@ class PtyMount:
                 return
             raise
         answer = self.sign.feed(received, self._clock.monotonic_ns())
-        with contextlib.suppress(BlockingIOError):  # nobody reads: a real wire would lose it too
-            if answer:
-                os.write(self._master, answer)
+        if answer and self.sign.late_ns:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.sign.late_ns / 1e9, self._answers, answer)
+        elif answer:
+            self._answers(answer)
         self.changed.set()
+
+    def _answers(self, answer: bytes) -> None:
+        with contextlib.suppress(BlockingIOError):  # nobody reads: a real wire would lose it too
+            if self._master >= 0:
+                os.write(self._master, answer)
 
 
 class BoardRecorder:

@@ -8,13 +8,12 @@ erases its memory. What it minds is in `violations`; what it showed, in `shown`.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from hal.sim.emulator import KEPT, Shown, Violation
+from hal.sim.emulator import KEPT, Emulator
 from hal.sim.picture import Picture, beside, block, centred
-from hal.sim.sign_line import Command, Ended, Fault, FrameReader, Minded, sum_of
+from hal.sim.sign_line import BAD_SUM, Command, Ended, Fault, FrameReader, Minded, sum_of
 
 SECOND = 1_000_000_000
 
@@ -24,6 +23,9 @@ TURN_NS = 4 * SECOND
 """How long the sign itself holds each of several texts."""
 PRIORITY_BYTES = 125
 STRING_BYTES = 125
+
+DIMMING = {b"00": 100, b"01": 86, b"02": 72, b"03": 58, b"04": 44}
+"""The form's five levels, percent of full."""
 
 ILLEGAL = 0x20
 QUIET = 0x40
@@ -50,13 +52,8 @@ class _Refused(Exception):
         self.kind = kind
 
 
-class AlphaSign:
-    """One sign.
-
-    Faults are attributes, changed at any time: `silent` (shows, but answers nothing), `dark`
-    (hears and shows nothing: no power), `drop_every` (loses each n-th byte), `noise` (foreign
-    bytes around each answer).
-    """
+class AlphaSign(Emulator):
+    """One sign."""
 
     def __init__(
         self,
@@ -69,54 +66,27 @@ class AlphaSign:
         address: bytes = b"01",
         pool_bytes: int = 64_000,
     ) -> None:
-        self.columns = columns
-        self.rows = rows
-        self._byte_ns = bits_per_byte * SECOND // baud
+        super().__init__(columns=columns, rows=rows, baud=baud, bits_per_byte=bits_per_byte)
         self._reader = FrameReader(address=address, seven_bit=seven_bit)
         self._answer = b""
         self._pool = pool_bytes
-        self.shown: deque[Shown] = deque(maxlen=KEPT)
-        self.violations: deque[Violation] = deque(maxlen=KEPT)
-        self.shown_count = 0
-        """How many were ever appended to `shown`, which forgets its oldest."""
         self.frames = 0
         """Frames carried out."""
-        self.silent = False
-        self.dark = False
-        self.drop_every = 0
-        self.noise = b""
         self.clock = ""
-        self._received = 0
-        self._line_ns = 0
-        self._deaf_until = 0
-        self._starting_until = 0
+        """HHMM, as it was set last."""
+        self.day = ""
+        self.date = ""
+        self.run_times: dict[bytes, bytes] = {}
+        """Start and stop of each TEXT file, as they were set."""
         self._register = QUIET
         self._files: dict[bytes, _File] = {}
         self._sequence = b""
         self._priority: bytes | None = None
         self._since_ns = 0
+        self._erasing_until = 0
         self._refresh(0)
 
     # ------------------------------------------------------------ what happens to it
-
-    def feed(self, received: bytes, at_ns: int) -> bytes:
-        """Take bytes that began to come at `at_ns`; return what the sign answers."""
-        self.advance(at_ns)
-        answer = b""
-        for byte in received:
-            start = max(at_ns, self._line_ns)
-            quiet_ns = start - self._line_ns
-            self._line_ns = start + self._byte_ns
-            self._received += 1
-            if self.dark or start < self._starting_until:
-                continue
-            if self.drop_every and self._received % self.drop_every == 0:
-                continue
-            if quiet_ns or self._line_ns <= self._deaf_until or not self._reader.swallow(byte):
-                answer += self._heard(byte, quiet_ns, self._line_ns)
-        if self.silent or not answer:
-            return b""
-        return self.noise + answer + self.noise
 
     def advance(self, at_ns: int) -> None:
         """Let time pass: with several texts to show, the sign turns the pages itself."""
@@ -131,7 +101,7 @@ class AlphaSign:
     def power_cycle(self, at_ns: int, *, keeps_memory: bool = False) -> None:
         """Mains gone and back. Without its battery the sign has forgotten everything."""
         self._reader.reset()
-        self._starting_until = at_ns + START_NS
+        self.deaf_until_ns = at_ns + START_NS
         if not keeps_memory:
             self._forget()
         self._changed(at_ns)
@@ -145,22 +115,19 @@ class AlphaSign:
         self._changed(at_ns)
 
     @property
-    def current(self) -> Shown:
-        """What is to be seen now."""
-        return self.shown[-1]
-
-    @property
     def errors(self) -> int:
         """The serial error register."""
         return self._register
 
     # ------------------------------------------------------------ bytes to frames
 
-    def _heard(self, byte: int, quiet_ns: int, at_ns: int) -> bytes:
+    def _hears(self, byte: int, quiet_ns: int, at_ns: int) -> bytes:
         """One byte, after `quiet_ns` of silence, whole at `at_ns`; returns the answer it completes."""
-        if at_ns <= self._deaf_until:
+        if not quiet_ns and at_ns > self._erasing_until and self._reader.swallow(byte):
+            return b""
+        if at_ns <= self._erasing_until:
             if not self.violations or self.violations[-1].kind != "deaf":
-                self._mind(at_ns, "deaf", "bytes came while the sign erased its memory")
+                self._minds(at_ns, "deaf", "bytes came while the sign erased its memory")
             return b""
         answer = b""
         for event in self._reader.take(byte, quiet_ns):
@@ -169,18 +136,22 @@ class AlphaSign:
                     self._answer += self._obeyed(body, at_ns)
                 case Fault(kind=kind, text=text, bit=bit):
                     self._register |= bit
-                    self._mind(at_ns, kind, text)
+                    self._minds(at_ns, kind, text)
                 case Ended():
                     self.frames += 1
                     answer, self._answer = self._answer, b""
         return answer
 
     def _obeyed(self, body: bytes, at_ns: int) -> bytes:
+        if self.refuse_next:
+            self.refuse_next -= 1
+            self._register |= BAD_SUM
+            return b""
         try:
             return self._carry_out(body[:1], body[1:], at_ns)
         except _Refused as refused:
             self._register |= ILLEGAL
-            self._mind(at_ns, refused.kind, str(refused))
+            self._minds(at_ns, refused.kind, str(refused))
             return b""
 
     # ------------------------------------------------------------ commands
@@ -193,6 +164,8 @@ class AlphaSign:
                 self._write_special(rest[:1], rest[1:], at_ns)
             case b"F":
                 return self._read_special(rest[:1])
+            case b"B" | b"H" | b"J":
+                return self._read_file(code, rest[:1])
             case b"G":
                 self._write_string(rest[:1], rest[1:])
             case b"I":
@@ -232,14 +205,16 @@ class AlphaSign:
         lines = rest[4:].split(b"\r")[:rows]
         if any(dot not in b"012345678" for line in lines for dot in line):
             raise _Refused("illegal", f"picture {label!r} has a dot of no colour")
-        cells = [bytes(dot - 0x30 for dot in line[:columns].ljust(columns, b"0")) for line in lines]
+        cells = [bytes(_CELL[dot] for dot in line[:columns].ljust(columns, b"0")) for line in lines]
         file.picture = tuple(cells + [bytes(columns)] * (rows - len(cells)))
 
-    def _write_special(self, label: bytes, rest: bytes, at_ns: int) -> None:
+    def _write_special(self, label: bytes, rest: bytes, at_ns: int) -> None:  # noqa: C901, PLR0912 - one case a function
         match label:
             case b"$":
                 if self._priority is not None:
-                    self._mind(at_ns, "erase_in_alert", "memory was erased while the priority file was shown")
+                    self._minds(
+                        at_ns, "erase_in_alert", "memory was erased while the priority file was shown"
+                    )
                 self._set_memory(rest, at_ns)
             case b".":
                 for name in (rest[index : index + 1] for index in range(2, len(rest))):
@@ -251,10 +226,29 @@ class AlphaSign:
                 self._reader.reset()
             case b" ":
                 self.clock = rest.decode("latin-1")
-            case b"&" | b";" | b"/" | b"'" | b"(" | b")":
+            case b"&":
+                self.day = rest.decode("latin-1")
+            case b";":
+                self.date = rest.decode("latin-1")
+            case b"/":
+                self.brightness = DIMMING.get(rest[2:4], 100)
+            case b")":
+                self.run_times[rest[:1]] = rest[1:5]
+            case b"2" | b"(" | b"'":
                 pass
             case _:
                 raise _Refused("illegal", f"no special function {label!r}")
+
+    def _read_file(self, code: bytes, label: bytes) -> bytes:
+        """What a file holds: B a TEXT, H a STRING, J a picture."""
+        if code == b"J":
+            file = self._file(label, "D")
+            rows = [
+                bytes(0x30 + (dot if dot < 4 else dot - 4) for dot in row) + b"\r" for row in file.picture
+            ]
+            return _answer(b"I" + label + b"%02X%02X" % (file.rows, file.columns) + b"".join(rows))
+        file = self._file(label, "A" if code == b"B" else "B")
+        return _answer((b"A" if code == b"B" else b"G") + label + file.content)
 
     def _read_special(self, label: bytes) -> bytes:
         match label:
@@ -271,7 +265,7 @@ class AlphaSign:
     def _set_memory(self, entries: bytes, at_ns: int) -> None:
         """Erase everything and allocate anew; deaf meanwhile."""
         self._forget_files()
-        self._deaf_until = at_ns + ERASE_NS
+        self._erasing_until = at_ns + ERASE_NS
         for entry in (entries[index : index + 11] for index in range(0, len(entries), 11)):
             try:
                 kind, high, low = entry[1:2].decode(), int(entry[3:5], 16), int(entry[5:7], 16)
@@ -331,12 +325,7 @@ class AlphaSign:
         canvas: Picture = tuple(bytes(self.columns) for _ in range(self.rows))
         if program:
             canvas = self._drawn(program[(at_ns - self._since_ns) // TURN_NS % len(program)])
-        kind: Literal["run", "priority", "blank"] = "priority" if self._priority is not None else "run"
-        if not any(map(any, canvas)) and kind == "run":
-            kind = "blank"
-        if not self.shown or (self.shown[-1].dots, self.shown[-1].kind) != (canvas, kind):
-            self.shown.append(Shown(at_ns, canvas, kind))
-            self.shown_count += 1
+        self._shows(at_ns, canvas, "priority" if self._priority is not None else "run")
 
     def _drawn(self, text: bytes) -> Picture:
         """A text on the sign's dots: pictures as they are, letters as blocks, side by side, centred."""
@@ -350,14 +339,20 @@ class AlphaSign:
                 index += 1
                 if file is not None and file.picture:
                     parts.append(file.picture)
-            elif code in (0x1A, 0x1C, 0x10, 0x1E, 0x08):
+            elif code == 0x10:
+                called = self._files.get(text[index : index + 1])
+                index += 1
+                if called is not None and called.kind == "B":
+                    parts += [block(letter) for letter in called.content if letter >= 0x20]
+            elif code in (0x1A, 0x1C, 0x1E, 0x08):
                 index += 1
             elif code >= 0x20:
                 parts.append(block(code))
         return centred(beside(parts), self.columns, self.rows)
 
-    def _mind(self, at_ns: int, kind: Minded, text: str) -> None:
-        self.violations.append(Violation(at_ns, kind, text))
+
+_CELL = {0x30 + digit: digit if digit < 4 else digit + 4 for digit in range(9)}
+"""Colours 4-8 are the form's own; the numbers 4-7 are blue and its sums in a `Picture`."""
 
 
 def _answer(body: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +13,18 @@ from edge_agent.board.dots import Dots
 from edge_agent.board.picture import Colours, Picture, coloured
 from edge_agent.board.protocols import (
     AskErrors,
+    AskPicture,
     AskPlan,
+    ClockText,
     Command,
+    Dim,
     Errors,
     ForgetErrors,
+    Held,
     Plan,
     Release,
     Reply,
+    SetClock,
     Settle,
     SetUp,
     Show,
@@ -42,7 +48,9 @@ class Wire:
 
     def __init__(self, **sizes: int) -> None:
         self.sign = AlphaSign(columns=sizes.get("columns", 96), rows=sizes.get("rows", 16))
-        self.codec = AlphaCodec(columns=self.sign.columns, rows=self.sign.rows, slots=6)
+        self.codec = AlphaCodec(
+            columns=self.sign.columns, rows=self.sign.rows, slots=6, reads_back=bool(sizes.get("reads_back"))
+        )
         self.now_ns = 0
 
     def say(self, command: Command) -> list[Reply]:
@@ -114,9 +122,9 @@ def test_memory_goes_alone_and_is_followed_by_the_deaf_time() -> None:
     alone, *after = AlphaCodec(columns=96, rows=16, slots=2).encode(SetUp())
     assert alone.payload.count(b"\x02") == 1
     assert alone.gap_after_s >= 5
-    assert len(after) == 3, "a nested frame is cut after each STX"
+    assert len(after) == 6, "a nested frame is cut after each STX"
     assert all(tx.gap_after_s >= 0.1 for tx in after)
-    assert b"".join(tx.payload for tx in after).count(b"\x02") == 2
+    assert b"".join(tx.payload for tx in after).count(b"\x02") == 5
 
 
 def test_everything_said_fits_a_line_of_seven_bits() -> None:
@@ -246,3 +254,98 @@ def test_the_sign_hears_a_frame_after_noise(noise: bytes) -> None:
     wire.now_ns += 10**9
     wire.say(ForgetErrors())
     assert wire.say(AskErrors()) == [Errors(())]
+
+
+# ---------------------------------------------------------------- the rest of the form
+
+
+@pytest.mark.parametrize(
+    ("command", "payload"),
+    [
+        (alpha.set_time(9, 5), b"E 0905"),
+        (alpha.set_day(7), b"E&1"),
+        (alpha.set_day(1), b"E&2"),
+        (alpha.set_date(11, 24, 2026), b"E;112426"),
+        (alpha.dimming(4), b"E/0004"),
+        (alpha.run_times(b"A"), b"E)AFF00"),
+        (alpha.run_days(b"A"), b"E2A000"),
+        (alpha.soft_reset(), b"E,"),
+        (alpha.run_sequence(b"ABC"), b"E.SUABC"),
+        (alpha.string_file(b"1", b"19:30"), b"G119:30"),
+        (alpha.string_memory(b"1", 8), b"1BL00080000"),
+    ],
+)
+def test_special_functions_as_the_form_has_them(command: bytes, payload: bytes) -> None:
+    assert command == payload
+
+
+def test_the_clock_is_a_string_that_a_text_calls() -> None:
+    wire = Wire()
+    wire.say(SetUp())
+    wire.say(ClockText(datetime(2026, 11, 24, 19, 30, tzinfo=UTC)))
+    first = wire.seen()
+    assert wire.sign.current.lit
+    assert len(wire.codec.encode(ClockText(datetime(2026, 11, 24, 19, 31, tzinfo=UTC)))) == 1, (
+        "a few bytes a minute"
+    )
+    wire.say(ClockText(datetime(2026, 11, 24, 19, 31, tzinfo=UTC)))
+    assert wire.seen() != first
+    assert all(shown.lit for shown in list(wire.sign.shown)[-2:]), "it does not go dark between"
+    picture = mono(96, *(1,) * 16)
+    wire.say(Store(0, picture))
+    wire.say(Show(0))
+    assert wire.seen() == picture, "the pictures' place runs again"
+    assert wire.say(AskErrors()) == [Errors(())]
+    assert not wire.sign.violations
+
+
+def test_clock_date_and_light_are_set() -> None:
+    wire = Wire()
+    wire.say(SetUp())
+    wire.say(SetClock(datetime(2026, 11, 29, 19, 30, tzinfo=UTC)))
+    assert (wire.sign.clock, wire.sign.day, wire.sign.date) == ("1930", "1", "112926")
+    for percent, level in ((100, 100), (80, 86), (50, 44), (1, 44)):
+        wire.say(Dim(percent))
+        assert wire.sign.brightness == level
+    assert not wire.sign.violations
+
+
+def test_a_picture_is_read_back_dot_for_dot() -> None:
+    wire = Wire(reads_back=True)
+    picture = mono(96, *(0x5A5A << n for n in range(16)))
+    wire.say(SetUp())
+    wire.say(Store(2, picture))
+    assert wire.say(AskPicture(2)) == [Held(picture)]
+    (held,) = wire.say(AskPicture(3))
+    assert isinstance(held, Held)
+    assert held.picture != picture
+
+
+def test_two_colours_are_shown_and_read_back() -> None:
+    codec = AlphaCodec(columns=4, rows=1, slots=1, colours=Colours.RED_GREEN, reads_back=True)
+    picture = Picture(4, 1, Colours.RED_GREEN, bytes((0, 1, 2, 3)))
+    (_, rest) = codec.encode(Store(0, picture))
+    assert rest.payload.startswith(b"0123\r")
+    answer = b"I!0104" + b"0123\r"
+    assert codec.feed(b"\0\x01000\x02" + answer + b"\x03" + alpha.checksum(answer) + b"\x04") == [
+        Held(picture)
+    ]
+
+
+def test_a_line_of_seven_bits_and_even_parity() -> None:
+    sign = AlphaSign(columns=96, rows=16, seven_bit=True)
+    codec = AlphaCodec(columns=96, rows=16, slots=2)
+    now_ns = 0
+    for command in (
+        SetUp(),
+        Store(0, mono(96, *(3,) * 16)),
+        Show(0),
+        ClockText(datetime(2026, 1, 1, tzinfo=UTC)),
+        Dim(50),
+    ):
+        for tx in codec.encode(command):
+            sign.feed(tx.payload, now_ns)
+            now_ns += len(tx.payload) * 1_041_667 + round(tx.gap_after_s * 1000) * MS
+    assert not sign.violations
+    sign.feed(b"\xb0", now_ns)
+    assert [one.kind for one in sign.violations] == ["eighth_bit"]

@@ -32,7 +32,7 @@ class Caps:
     takeover_ends: bool = False
     """The board itself ends a takeover after `TakeOver.left_s`, though the node be dead."""
     hands_back: bool = False
-    """It can be taken over without touching what a stranger has put on it, and shows that again after `Release`."""
+    """It can be used without touching what a stranger has put on it, and shows that again after `HandBack`."""
     answers: bool = False
     """The line runs both ways, and it says something of what it was sent."""
     acknowledges: bool = False
@@ -117,6 +117,11 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class HandBack:
+    """Go away: what a stranger has put on the board is seen again. Only where it `hands_back`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dim:
     """Set the brightness, 1-100 %."""
 
@@ -184,7 +189,7 @@ class AskDeadDots:
 
 
 Command = (
-    SetUp | Settle | Store | Show | Draw | TakeOver | Release | Dim | Power | SetClock | ClockText | SelfTest
+    SetUp | Settle | Store | Show | Draw | TakeOver | Release | HandBack | Dim | Power | SetClock | ClockText | SelfTest
     | ForgetErrors | AskErrors | AskPlan | AskPicture | AskStatus | AskDeadDots
 )  # fmt: skip
 

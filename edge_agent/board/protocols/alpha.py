@@ -12,6 +12,11 @@ Facts about Alpha signs:
 - A picture is seen when a TEXT file calls it (14h, label). The priority file hides all others until
   it is written without any text: a bare `A0`. An empty text with a mode would leave the sign dark.
 - The serial error register (`F*`) is 40h and one bit an error. `E4` clears it.
+- A STRING file may be written while it is shown and does not darken the sign: our clock is a TEXT file that calls one (10h, label).
+- A TEXT file runs at the times and on the days that its entries in two tables say (`E)`, `E2`); FF00 and 00 are always.
+- `J` asks for a picture's dots; the answer has the form of the write. Not every model has it.
+- Dimming (`E/`): two digits for the control register, two for the level: 00 full, 01 86 %, 02 72 %, 03 58 %, 04 44 %. Models differ;
+  one that does not know it says so in its error register, and is left as it is.
 - Everything is below 80h, so a line of 7 data bits carries it.
 """
 
@@ -23,14 +28,19 @@ from collections.abc import Sequence
 from edge_agent.board.picture import Colours, Picture
 from edge_agent.board.protocols import (
     AskErrors,
+    AskPicture,
     AskPlan,
     Caps,
+    ClockText,
     Command,
+    Dim,
     Errors,
     ForgetErrors,
+    Held,
     Plan,
     Release,
     Reply,
+    SetClock,
     Settle,
     SetUp,
     Show,
@@ -46,12 +56,23 @@ GAP_S = 0.15
 """The form says at least 100 ms; some boards' clocks are slow and a gap is cheap."""
 SET_UP_DEAF_S = 6.0
 """The form says about 5 s after `E$`."""
-RECEIVED_MAX_BYTES = 4096
+RECEIVED_MAX_BYTES = 9000
+"""A picture of 31 x 255 dots, and what is around it."""
 
 TEXT_LABEL = b"A"
+CLOCK_LABEL = b"B"
+"""The TEXT file that calls the clock,"""
+CLOCK_STRING = b"1"
+"""and the STRING that it calls."""
+CLOCK_BYTES = 8
+CALL_STRING = b"\x10"
+ALWAYS = b"FF00"
+EVERY_DAY = b"00"
+DIM_LEVELS = (100, 86, 72, 58, 44)
+"""Percent, by the level's number."""
 PRIORITY_LABEL = b"0"
-PICTURE_LABELS = bytes(code for code in range(0x21, 0x7F) if chr(code) not in "0123456789?A]^_")
-"""Without the priority file, the counters, the wild card, our TEXT file, and the escapes of printable frames."""
+PICTURE_LABELS = bytes(code for code in range(0x21, 0x7F) if chr(code) not in "0123456789?AB]^_")
+"""Without the priority file, the counters, the wild card, our TEXT files, and the escapes of printable frames."""
 TEXT_BYTES = 64
 DEPTH = {Colours.MONO: b"1000", Colours.RED_GREEN: b"2000"}
 
@@ -106,6 +127,46 @@ def set_time(hour: int, minute: int) -> bytes:
     return b"E %02d%02d" % (hour, minute)
 
 
+def set_day(iso_weekday: int) -> bytes:
+    """Set the sign's day of the week; 1 = Monday here, 1 = Sunday there."""
+    return b"E&%d" % (iso_weekday % 7 + 1)
+
+
+def set_date(month: int, day: int, year: int) -> bytes:
+    """Set the sign's date, mmddyy."""
+    return b"E;%02d%02d%02d" % (month, day, year % 100)
+
+
+def dimming(level: int) -> bytes:
+    """Set the brightness: a place in DIM_LEVELS, the control register at 00."""
+    return b"E/00%02d" % level
+
+
+def run_times(label: bytes, times: bytes = ALWAYS) -> bytes:
+    """When a TEXT file runs: start and stop in ten minutes; FF00 = always."""
+    return b"E)" + label + times
+
+
+def run_days(label: bytes, days: bytes = EVERY_DAY) -> bytes:
+    """On which days a TEXT file runs; 00 = daily."""
+    return b"E2" + label + days + b"0"
+
+
+def soft_reset() -> bytes:
+    """Begin anew without forgetting anything."""
+    return b"E,"
+
+
+def string_file(label: bytes, text: bytes) -> bytes:
+    """Write a STRING file."""
+    return b"G" + label + text
+
+
+def string_memory(label: bytes, size: int) -> bytes:
+    """A STRING file, locked as it must be."""
+    return label + b"BL%04X0000" % size
+
+
 def run_sequence(labels: bytes) -> bytes:
     """Run these TEXT files in this order (`S`), unlocked (`U`)."""
     return b"E.SU" + labels
@@ -142,6 +203,7 @@ class AlphaCodec:
         colours: Colours = Colours.MONO,
         address: bytes = b"Z00",
         answers: bool = True,
+        reads_back: bool = False,
     ) -> None:
         assert 1 <= slots <= len(PICTURE_LABELS)
         assert colours in DEPTH, "a SMALL DOTS picture has one colour, or red and green"
@@ -156,34 +218,64 @@ class AlphaCodec:
             answers=answers,
             keeps_errors=answers,
             tells_plan=answers,
+            reads_back=answers and reads_back,
+            brightness_steps=len(DIM_LEVELS),
+            clock=True,
+            clock_text=True,
             erases_on_set_up=True,
         )
         self._colours = colours
         self._address = address
+        self._running = TEXT_LABEL
+        """Which TEXT file the sign was told to run."""
         self._received = b""
 
-    def encode(self, command: Command) -> tuple[Tx, ...]:  # noqa: PLR0911 - one return a command
+    def encode(self, command: Command) -> tuple[Tx, ...]:  # noqa: C901, PLR0911, PLR0912 - one return a command
         """The bytes that say it, in order, with the pauses a sign needs."""
         match command:
             case SetUp():
+                self._running = TEXT_LABEL
                 (alone,) = self._one(memory(*self._files()))
                 return (
                     Tx(alone.payload, SET_UP_DEAF_S),
-                    *paced(text_file(TEXT_LABEL, b" "), run_sequence(TEXT_LABEL), address=self._address),
+                    *paced(
+                        text_file(TEXT_LABEL, b" "),
+                        text_file(CLOCK_LABEL, CALL_STRING + CLOCK_STRING),
+                        run_times(TEXT_LABEL),
+                        run_days(TEXT_LABEL),
+                        run_sequence(TEXT_LABEL),
+                        address=self._address,
+                    ),
                 )
             case Settle():
+                self._running = TEXT_LABEL
                 return self._one(run_sequence(TEXT_LABEL))
             case Store(slot=slot, picture=picture):
                 return self._picture(slot, picture)
             case Show(slot=slot):
                 text = b" " if slot is None else CALL_PICTURE + self._label(slot)
-                return self._one(text_file(TEXT_LABEL, text))
+                return self._running_now(TEXT_LABEL, text_file(TEXT_LABEL, text))
             case TakeOver(what=int(slot)):
                 return self._one(text_file(PRIORITY_LABEL, CALL_PICTURE + self._label(slot)))
             case Release():
                 return self._one(b"A" + PRIORITY_LABEL)
             case ForgetErrors():
                 return self._one(b"E4")
+            case Dim(percent=percent):
+                level = min(range(len(DIM_LEVELS)), key=lambda number: abs(DIM_LEVELS[number] - percent))
+                return self._one(dimming(level))
+            case SetClock(local=local):
+                return paced(
+                    set_time(local.hour, local.minute),
+                    set_day(local.isoweekday()),
+                    set_date(local.month, local.day, local.year),
+                    address=self._address,
+                )
+            case ClockText(local=local):
+                text = b"%02d:%02d" % (local.hour, local.minute)
+                return self._running_now(CLOCK_LABEL, string_file(CLOCK_STRING, text))
+            case AskPicture(slot=int(slot)) if self.caps.reads_back:
+                return self._one(b"J" + self._label(slot), expect=Held)
             case AskErrors():
                 return self._one(b"F*", expect=Errors)
             case AskPlan():
@@ -211,6 +303,13 @@ class AlphaCodec:
     def _one(self, command: bytes, expect: type[Reply] | None = None) -> tuple[Tx, ...]:
         return (Tx(frame(command, address=self._address), GAP_S, expect),)
 
+    def _running_now(self, label: bytes, write: bytes) -> tuple[Tx, ...]:
+        """A write, and the run sequence with it when another TEXT file runs."""
+        if self._running == label:
+            return self._one(write)
+        self._running = label
+        return paced(write, run_sequence(label), address=self._address)
+
     def _label(self, slot: int) -> bytes:
         assert 0 <= slot < self.caps.slots
         return PICTURE_LABELS[slot : slot + 1]
@@ -223,7 +322,8 @@ class AlphaCodec:
             )
             for slot in range(self.caps.slots)
         )
-        return [text_memory(TEXT_LABEL, TEXT_BYTES), *pictures]
+        texts = (text_memory(TEXT_LABEL, TEXT_BYTES), text_memory(CLOCK_LABEL, TEXT_BYTES))
+        return [*texts, string_memory(CLOCK_STRING, CLOCK_BYTES), *pictures]
 
     def _picture(self, slot: int, picture: Picture) -> tuple[Tx, ...]:
         """One frame in two parts: the sign makes room after the width."""
@@ -238,6 +338,8 @@ class AlphaCodec:
             bits = command[2]
             found = tuple(name for bit, name in ERROR_BITS.items() if bits & bit)
             return [Errors(found, unknown_file=bool(bits & 0x20))]
+        if command[:1] == b"I":
+            return [Held(_picture_in(command[2:], self._colours))]
         if command[:2] == b"E$":
             held = {entry[:2]: entry for entry in re.findall(rb"[ -~][A-D][UL][0-9A-F]{8}", command[2:])}
             return [Plan(all(_serves(held.get(want[:2], b""), want) for want in self._files()))]
@@ -245,6 +347,21 @@ class AlphaCodec:
 
 
 _REPLY = re.compile(rb"\x01[ -\x7f][0-9A-F?]{2}\x02([^\x01-\x04]*)\x03([0-9A-F]{4})\x04")
+
+
+def _picture_in(answer: bytes, colours: Colours) -> Picture | None:
+    """The picture in an answer to `J`: height, width, rows of digits and CR; None when it is not whole."""
+    size = re.match(rb"([0-9A-F]{2})([0-9A-F]{2})", answer)
+    if size is None:
+        return None
+    rows, columns = int(size[1], 16), int(size[2], 16)
+    lines = answer[4:].split(b"\r")[:rows]
+    if len(lines) < rows or any(len(line) != columns for line in lines):
+        return None
+    cells = bytes(digit - 0x30 for line in lines for digit in line)
+    if columns < 1 or any(cell > 3 for cell in cells):
+        return None
+    return Picture(columns, rows, colours, cells)
 
 
 def _serves(held: bytes, want: bytes) -> bool:
