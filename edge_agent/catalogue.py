@@ -271,6 +271,16 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
         Advice("Cổng {found} đã được {other} dùng.", "Mỗi bảng một cổng: đổi cổng của một trong hai."),
         Advice("{found} is already used by {other}.", "Each board has its own: change one of the two."),
     ),
+    "cannot_hand_back": _Entry(
+        Advice(
+            "Bảng dùng giao thức {found} không trả lại được nội dung của chủ nó.",
+            "Chỉ trưng dụng được bảng dùng: {valid}. Đặt requisitioned = false, hoặc đổi bảng.",
+        ),
+        Advice(
+            "A board that speaks {found} cannot be handed back as it was found.",
+            "Only these can be requisitioned: {valid}. Set requisitioned = false, or take another board.",
+        ),
+    ),
     "name_taken": _Entry(
         Advice("Tên {found} là tên của bảng ở mục {other}.", "Đặt tên khác cho bảng này."),
         Advice("The name {found} is that of the board in {other}.", "Give this board another name."),

@@ -25,6 +25,7 @@ def codec_of(settings: BoardSettings) -> Codec:
                 colours=settings.colours,
                 address=(settings.sign_type + settings.sign_address).encode("ascii"),
                 answers=settings.answers,
+                reads_back=settings.reads_back,
             )
         case "jetfile":
             return JetfileCodec(

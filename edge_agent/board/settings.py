@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,6 +19,19 @@ MODEL = r"^([a-z0-9][a-z0-9-]{0,39})?\Z"
 ADDRESS = r"^[0-9A-F]{2}([0-9A-F]{2})?\Z"
 CONNECTOR = r"^[A-Za-z0-9-]*\Z"
 LEVEL = r"^([01][0-9]|2[0-3]):[0-5][0-9] (100|[1-9][0-9]?)\Z"
+
+
+LARGEST = {"alpha": (255, 31), "adalight": (256, 256)}
+"""Columns and rows, where a language has bounds of its own."""
+COLOURS = {
+    "alpha": (Colours.MONO, Colours.RED_GREEN),
+    "jetfile": (Colours.MONO, Colours.RED_GREEN),
+    "hanover": (Colours.MONO,),
+    "adalight": tuple(Colours),
+    "screen": tuple(Colours),
+}
+HANDING_BACK = ("jetfile", "screen")
+"""Boards that show again what a stranger has put on them."""
 
 
 class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +86,9 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     answers: Annotated[
         bool, Meta(description="the line runs both ways; false when only the node's TX is wired")
     ] = True
+    reads_back: Annotated[
+        bool, Meta(description="alpha: the model gives the dots of its pictures back (command J)")
+    ] = False
     columns: Annotated[int, Meta(ge=16, le=4096, description="width of the board, in dots")] = 96
     rows: Annotated[
         int, Meta(ge=GLYPH_ROWS, le=4096, description="height of the board, in dots; a line of text takes 16")
@@ -190,6 +207,20 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scale: Annotated[
         int, Meta(ge=1, le=16, description="screen: pixels a dot, each way; 1 for an LED wall")
     ] = 1
+
+    def problems(self) -> Iterator[tuple[str, str, dict[str, object]]]:
+        """What this board's language cannot do: key, code, facts."""
+        widest, highest = LARGEST.get(self.protocol, (4096, 4096))
+        for key, found, most in (("columns", self.columns, widest), ("rows", self.rows, highest)):
+            if found > most:
+                yield key, "out_of_bounds", {"found": found, "bounds": f"≤ {most} ({self.protocol})"}
+        able = COLOURS[self.protocol]
+        if self.colours not in able:
+            choices = ", ".join(able)
+            yield "colours", "bad_choice", {"found": self.colours, "choices": choices, "suggestion": ""}
+        if self.requisitioned and self.protocol not in HANDING_BACK:
+            able_too = ", ".join(HANDING_BACK)
+            yield "requisitioned", "cannot_hand_back", {"found": self.protocol, "valid": able_too}
 
     @property
     def line(self) -> SerialSettings:

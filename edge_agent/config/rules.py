@@ -58,10 +58,16 @@ def _gpio_lines(value: object, path: KeyPath) -> Iterator[tuple[KeyPath, tuple[i
 def _rooms(settings: Settings, bad: Collection[str], report: Report) -> None:
     """A room's settings may have a `problems()` of their own: (key, code, facts) each."""
     for section in settings.__struct_fields__:
-        own = getattr(getattr(settings, section), "problems", None)
-        for key, code, facts in own() if own is not None and section not in bad else ():
-            if code != ROOM_SAYS_IT_TOO:
-                report((section, *key.split(".")), code, **{name: str(fact) for name, fact in facts.items()})
+        value = getattr(settings, section)
+        tables = value.items() if isinstance(value, dict) else [(None, value)]
+        for name, table in tables:
+            path = (section,) if name is None else (section, name)
+            own = getattr(table, "problems", None)
+            for key, code, facts in own() if own is not None and section not in bad else ():
+                if code != ROOM_SAYS_IT_TOO:
+                    report(
+                        (*path, *key.split(".")), code, **{fact: str(text) for fact, text in facts.items()}
+                    )
 
 
 def _broker(settings: Settings, report: Report) -> None:

@@ -14,7 +14,7 @@ LEAST = '[node]\nid = "thon-1"\n[broker]\nurl = "mqtt://a"\n[amplifier]\npower =
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(models.lay_under, "__kwdefaults__", {"places": (tmp_path,)})
-    (tmp_path / "cho-to.toml").write_text('rows = 32\ncolumns = 192\nbaud = 19200\ncolours = "red_green"\n')
+    (tmp_path / "cho-to.toml").write_text('rows = 31\ncolumns = 192\nbaud = 19200\ncolours = "red_green"\n')
     return tmp_path
 
 
@@ -33,7 +33,7 @@ def test_without_a_word_there_is_one_board_called_main() -> None:
 def test_a_model_says_what_the_board_does_not() -> None:
     settings = parse(LEAST + '[boards.cho]\nmodel = "cho-to"\nbaud = 9600\ndevice = "/dev/b"\n')
     board = settings.every_board()["cho"]
-    assert (board.rows, board.columns, board.baud, board.colours) == (32, 192, 9600, "red_green")
+    assert (board.rows, board.columns, board.baud, board.colours) == (31, 192, 9600, "red_green")
     assert settings.board.rows == 16
 
 
@@ -65,3 +65,21 @@ def test_the_first_boards_name_is_taken() -> None:
 
 def test_a_boards_name_is_short_and_plain() -> None:
     assert refused('[boards."Chợ"]\ndevice = "/dev/b"\n') == [("bad_form", 'boards."Chợ"', 7)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("rows = 32", ("out_of_bounds", "board.rows", 8)),
+        ("columns = 256", ("out_of_bounds", "board.columns", 8)),
+        ('colours = "rgb"', ("bad_choice", "board.colours", 8)),
+        ("requisitioned = true", ("cannot_hand_back", "board.requisitioned", 8)),
+    ],
+)
+def test_what_a_boards_language_cannot_do_is_refused(keys: str, problem: tuple[str, str, int]) -> None:
+    assert refused(f"[board]\n{keys}\n") == [problem]
+
+
+def test_it_is_refused_in_further_boards_too() -> None:
+    text = '[boards.cho]\ndevice = "/dev/b"\nprotocol = "hanover"\ncolours = "rgb"\n'
+    assert refused(text) == [("bad_choice", "boards.cho.colours", 10)]
