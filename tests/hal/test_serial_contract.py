@@ -251,3 +251,17 @@ def test_no_descriptor_is_left_open() -> None:
 
     tell_pty(story)
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@pytest.mark.realtime
+def test_an_adapter_that_cannot_switch_a_line_says_so_and_is_closed() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    async def main() -> None:
+        clock, sign = SystemClock(), AlphaSign()
+        async with mounted(sign, clock) as mount:
+            with pytest.raises(SerialError, match="cannot switch an RS-485 line"):
+                await SerialDevice(mount.path, SerialSettings(rs485=True), clock).open()
+
+    asyncio.run(main())
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
