@@ -48,7 +48,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     hal/            ports (hardware time sound lines screen network storage box) errors inflow mono nap
     hal/linux/      clock durable disk database sound line_in dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound line_in speech heard gpio
-                    record emulator sign sign_line jetfile hanover adalight board_line pty picture faults checkers judge
+                    record emulator sign sign_line jetfile hanover adalight boards board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->
 router -> cache.fetcher -> playout.channel -> arbiter -> turn -> amplifier and pump -> gain -> sound card; and back as

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,10 +142,13 @@ async def _serials(settings: Settings, clock: Clock, stack: AsyncExitStack) -> d
     for name, board in settings.every_board().items():
         if board.protocol == "screen":
             continue
-        path = board.device
+        path, line = board.device, board.line
         if settings.hardware.board == "sim":
-            path = await _emulated(name, board, settings.sim.dir, clock, stack)
-        serials[name] = SerialDevice(path, board.line, clock)
+            path, line = (
+                await _emulated(name, board, settings.sim.dir, clock, stack),
+                replace(line, rs485=False),
+            )
+        serials[name] = SerialDevice(path, line, clock)
     return serials
 
 
@@ -152,10 +156,17 @@ async def _emulated(
     name: str, board: BoardSettings, directory: str, clock: Clock, stack: AsyncExitStack
 ) -> str:
     """A board in this process, on a PTY; returns its path."""
+    from hal.sim.boards import board_of
     from hal.sim.pty import BoardRecorder, PtyMount
-    from hal.sim.sign import AlphaSign
 
-    mount = PtyMount(AlphaSign(columns=board.columns, rows=board.rows), clock)
+    sign = board_of(
+        board.protocol,
+        columns=board.columns,
+        rows=board.rows,
+        baud=board.baud,
+        address=bytes.fromhex(board.sign_address),
+    )
+    mount = PtyMount(sign, clock)
     stack.callback(mount.close)
     await stack.enter_async_context(_alive(mount.life(), f"virtual board {name}"))
     if directory:

@@ -65,7 +65,7 @@ class SerialDevice:
 
         line = self._settings
         if str(Path(self._path).resolve()).startswith("/dev/pts/"):
-            line = SerialSettings(baud=line.baud)
+            line = SerialSettings(baud=line.baud, rs485=line.rs485)
         try:
             port = serial.Serial(
                 self._path,
