@@ -31,7 +31,7 @@ imports run in the same direction, top to bottom, and results return as the valu
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment line_in steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
-    board/          OUTLET: notice board    boards presenter desk bill rota proof grade requisition lighting notices outlet panel wear drawing painter clockface images qr scroll page layout spelling raster dots picture link codecs
+    board/          OUTLET: notice board    boards presenter desk bill rota proof grade health requisition lighting notices outlet panel screen wear air drawing painter clockface images qr scroll page layout spelling raster dots picture link codecs
                                             protocols/alpha jetfile hanover adalight settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf alerts status meter blackbox settings
     cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download settings
@@ -45,10 +45,10 @@ imports run in the same direction, top to bottom, and results return as the valu
     desired         documents that say how the node should be: who signed, who takes
     model, errors   frozen values all rooms share; the error tree
 
-    hal/            ports (hardware time sound lines screen network storage box) errors inflow mono nap
-    hal/linux/      clock durable disk database sound line_in dac_time speech portaudio gpio serial datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
+    hal/            ports (hardware ambient time sound lines screen network storage box) errors inflow mono nap
+    hal/linux/      clock durable disk database sound line_in dac_time speech portaudio gpio serial connectors framebuffer kmsdrm ambient datagram only_source broker mqtt tls http_line web webcast webcast_tls control supervisor memory
     hal/sim/        world village surroundings node loop clock disk database supervisor control network datagram webcast broker topic_filter link sound line_in speech heard gpio
-                    record emulator sign sign_line jetfile hanover adalight boards board_line pty picture faults checkers judge
+                    record emulator sign sign_line jetfile hanover adalight boards screen ambient board_line pty picture faults checkers judge
 
 One order's way: broker -> command.inbox -> envelope -> acceptance -> ledger (durable, then PUBACK) -> execution ->
 router -> cache.fetcher -> playout.channel -> arbiter -> turn -> amplifier and pump -> gain -> sound card; and back as

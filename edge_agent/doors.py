@@ -17,7 +17,19 @@ from edge_agent import __version__
 from edge_agent.board.settings import BoardSettings
 from edge_agent.config import Settings
 from edge_agent.config.sections import MAIN
-from hal.ports import Broker, Clock, ControlDoor, Hardware, LineInput, Lines, SerialPort, SoundCard, Speech
+from hal.ports import (
+    Ambient,
+    Broker,
+    Clock,
+    ControlDoor,
+    Hardware,
+    LineInput,
+    Lines,
+    Screen,
+    SerialPort,
+    SoundCard,
+    Speech,
+)
 
 if TYPE_CHECKING:
     from hal.sim.record import Recorder
@@ -71,6 +83,8 @@ async def open_doors(settings: Settings, *, schemas: Sequence[str]) -> AsyncIter
             supervisor=supervisor,
             control=_control(settings),
             serials=await _serials(settings, clock, stack),
+            screens=_screens(settings, clock),
+            ambient=_ambient(settings),
             line_in=_line_in(settings, clock),
             facts={
                 "sound": settings.hardware.sound,
@@ -150,6 +164,39 @@ async def _serials(settings: Settings, clock: Clock, stack: AsyncExitStack) -> d
             )
         serials[name] = SerialDevice(path, line, clock)
     return serials
+
+
+def _screens(settings: Settings, clock: Clock) -> dict[str, Screen]:
+    return {
+        name: _screen(name, board, settings, clock)
+        for name, board in settings.every_board().items()
+        if board.protocol == "screen"
+    }
+
+
+def _screen(name: str, board: BoardSettings, settings: Settings, clock: Clock) -> Screen:
+    if settings.hardware.board == "sim" or board.surface == "png":
+        from hal.sim.screen import PngScreen
+
+        directory = Path(settings.sim.dir or settings.storage.state_dir, f"screen-{name}")
+        width, height = board.x + board.columns * board.scale, board.y + board.rows * board.scale
+        return PngScreen(directory, clock, width=width, height=height)
+    if board.surface == "fbdev":
+        from hal.linux.framebuffer import FramebufferScreen
+
+        device = board.device if board.device.startswith("/dev/fb") else "/dev/fb0"
+        return FramebufferScreen(device, connector=board.connector)
+    from hal.linux.kmsdrm import KmsScreen
+
+    return KmsScreen(board.connector)
+
+
+def _ambient(settings: Settings) -> Ambient | None:
+    if settings.hardware.board != "linux":
+        return None
+    from hal.linux.ambient import SysfsAmbient
+
+    return SysfsAmbient()
 
 
 async def _emulated(

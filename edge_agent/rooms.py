@@ -11,10 +11,14 @@ from typing import Any, Final
 
 from edge_agent import __version__, kept
 from edge_agent.board import notices
+from edge_agent.board.air import Air
 from edge_agent.board.bill import NoHeadlines, Sources
 from edge_agent.board.boards import Boards
 from edge_agent.board.codecs import panel_on
+from edge_agent.board.outlet import BoardOutlet
 from edge_agent.board.presenter import Presenter
+from edge_agent.board.screen import ScreenPanel
+from edge_agent.board.settings import BoardSettings
 from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
 from edge_agent.cache.steward import Steward
@@ -320,24 +324,24 @@ async def _loudspeaker(
 
 def _boards(ground: _Ground) -> Boards | None:
     settings, hardware = ground.settings, ground.hardware
+    air = Air(hardware.ambient)
+    sources = Sources(
+        pictures=ground.steward, headlines=NoHeadlines(), celsius=lambda: air.celsius, place=settings.node.name
+    )  # fmt: skip
     presenters = {
         name: Presenter(
             name=name, settings=board, clock=hardware.clock, trust=ground.trust, database=hardware.database,
-            outlet=panel_on(hardware.serials[name], board, hardware.clock), sources=_sources(ground),
+            outlet=_outlet(name, board, hardware), sources=sources, lux=lambda: air.lux,
         )
         for name, board in settings.every_board().items()
-        if name in hardware.serials
     }  # fmt: skip
-    return Boards(presenters) if presenters else None
+    return Boards(presenters, air) if presenters else None
 
 
-def _sources(ground: _Ground) -> Sources:
-    return Sources(
-        pictures=ground.steward,
-        headlines=NoHeadlines(),
-        celsius=lambda: None,
-        place=ground.settings.node.name,
-    )
+def _outlet(name: str, board: BoardSettings, hardware: Hardware) -> BoardOutlet:
+    if board.protocol == "screen":
+        return ScreenPanel(screen=hardware.screens[name], settings=board, clock=hardware.clock)
+    return panel_on(hardware.serials[name], board, hardware.clock)
 
 
 def _caps(settings: Settings, hardware: Hardware) -> Caps:

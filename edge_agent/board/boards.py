@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from edge_agent.board.air import Air
 from edge_agent.board.presenter import BoardState, Presenter
 from edge_agent.board.proof import Proof
 from edge_agent.errors import Refused, TextRefused
@@ -31,15 +32,18 @@ WHY_MAX, WHY_CHARS, PAGE_CHARS = 4, 200, 60
 class Boards:
     """The boards by name. `life` must run before anything is asked."""
 
-    def __init__(self, presenters: Mapping[str, Presenter]) -> None:
+    def __init__(self, presenters: Mapping[str, Presenter], air: Air | None = None) -> None:
         assert presenters
         self._presenters = dict(presenters)
+        self._air = air
         self._group: asyncio.TaskGroup | None = None
 
     async def life(self) -> None:
         """Serve every board until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
+            if self._air is not None:
+                group.create_task(self._air.life(), name="air")
             for name, presenter in self._presenters.items():
                 group.create_task(presenter.life(), name=f"presenter {name}")
 

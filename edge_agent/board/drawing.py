@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from edge_agent.board import clockface, spelling
 from edge_agent.board.page import Page
 from edge_agent.board.painter import Painter
 from edge_agent.board.settings import BoardSettings
+from edge_agent.errors import TextRefused
 from edge_agent.model import Digest
 
 DRAWN_KEPT = 16
@@ -82,6 +84,17 @@ class DrawingTable:
             while len(self._drawn) > 1 and (len(self._drawn) > DRAWN_KEPT or self._bytes() > BYTES_KEPT):
                 del self._drawn[next(iter(self._drawn))]
         return pages
+
+    async def fitting(self, texts: Sequence[str], *, emergency: bool) -> tuple[str, tuple[Page, ...]]:
+        """The first of the texts that the board can show, and its pages. Raises the first's TextRefused."""
+        refusal: TextRefused | None = None
+        for text in texts:
+            try:
+                return text, await self.draw(TextJob(text=text, emergency=emergency))
+            except TextRefused as refused:
+                refusal = refusal or refused
+        assert refusal is not None
+        raise refusal
 
     def draw_now(self, job: Job) -> tuple[Page, ...]:
         """As `draw`, at once and here: where nothing waits for the loop. A text must be clean. Raises TextRefused."""

@@ -10,6 +10,7 @@ from edge_agent.board.grade import Grade
 from edge_agent.board.link import BoardFault
 from edge_agent.board.picture import Picture
 from edge_agent.board.protocols import Caps, Status
+from edge_agent.board.scroll import Strip
 
 
 class WriteBudgetSpent(BoardFault):
@@ -71,6 +72,9 @@ class BoardOutlet(Protocol):
 
     async def dim(self, percent: int | None) -> bool:
         """Set the brightness, 1-100 %; None: leave it to the board. Whether anything was written."""
+
+    async def scroll(self, strip: Strip, *, from_s: float, seconds: float) -> None:
+        """Let a strip run for `seconds`, from where it was after `from_s` (`caps.scrolls`). May be cancelled at any frame."""
 
     async def clock_text(self, local: datetime) -> bool:
         """Show the time in the board's own digits (`caps.clock_text`). Whether anything was written."""

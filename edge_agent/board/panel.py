@@ -43,6 +43,7 @@ from edge_agent.board.protocols import (
     Store,
     TakeOver,
 )
+from edge_agent.board.scroll import Strip
 from edge_agent.board.wear import Wear
 from edge_agent.model import NS
 from hal.ports import Clock
@@ -274,6 +275,10 @@ class Panel:
         return slot
 
     # ------------------------------------------------------------ the rest
+
+    async def scroll(self, strip: Strip, *, from_s: float, seconds: float) -> None:
+        """A line is too slow for that."""
+        raise AssertionError("not in the caps of a board on a line")
 
     async def dim(self, percent: int | None) -> bool:
         """Set the brightness. Whether anything was written."""

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge_agent.board import requisition, spelling
+from edge_agent.board import health, requisition, spelling
 from edge_agent.board.bill import Bill, Sources, Turn
 from edge_agent.board.desk import Desk
-from edge_agent.board.drawing import DrawingTable, TextJob
+from edge_agent.board.drawing import DrawingTable
 from edge_agent.board.grade import Grade
 from edge_agent.board.lighting import DARK, Lighting
 from edge_agent.board.link import BoardFault
@@ -25,6 +25,7 @@ from edge_agent.board.outlet import BoardOutlet, WriteBudgetSpent
 from edge_agent.board.page import Page
 from edge_agent.board.picture import Picture
 from edge_agent.board.proof import Proof
+from edge_agent.board.scroll import Strip
 from edge_agent.board.settings import BoardSettings
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.errors import TextRefused
@@ -52,6 +53,8 @@ LEAST_WAIT_S = 0.001
 """A timer may fire a moment early; never spin on it."""
 SLICE_S = 30.0
 """No longer is slept where the time of day counts, because it may be set meanwhile."""
+ROLL_S = 5.0
+"""So long a line runs before it is looked whether something else is due."""
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 30.0
 
 
@@ -124,7 +127,7 @@ class Presenter:
         Raises:
             TextRefused: it cannot be shown whole and unchanged.
         """
-        return (await self._fitting((intent.text, *intent.shorter), intent.precedence))[1]
+        return (await self._table.fitting((intent.text, *intent.shorter), emergency=_urgent(intent)))[1]
 
     def show(self, intent: BoardShow) -> Ticket:
         """Ask for a notice. A later one of the same class takes the place of an earlier one.
@@ -190,18 +193,8 @@ class Presenter:
 
     def health(self) -> tuple[str, list[str]]:
         """ok, degraded, dark or unknown, and why."""
-        if not self.ours:
-            return "ok", ["It is somebody else's board, and not lent now."]
-        if self.fault is not None:
-            return "dark", [self.fault]
-        if not self._outlet.ready:
-            return "unknown", ["It has not been reached yet."]
-        why = [*self._outlet.doubts(), *([self._spent] if self._spent else []), *self._bill.faults]
-        if why:
-            return "degraded", why
-        if not self._outlet.caps.answers:
-            return "unknown", ["The line runs one way: what is sent is not known to be seen."]
-        return "ok", []
+        faults = [*([self._spent] if self._spent else []), *self._bill.faults]
+        return health.of(self._outlet, fault=self.fault, faults=faults, ours=self.ours)
 
     # ------------------------------------------------------------ the thread of life
 
@@ -246,7 +239,7 @@ class Presenter:
             return
         elif top is None:
             await self._outlet.show(None)
-            if self._outlet.ready:
+            if self._outlet.ready and not await self._looked(self._clock.monotonic_ns()):
                 self._desk.end_clears()
                 await self._wait()
         else:
@@ -295,12 +288,40 @@ class Presenter:
             await self._store(missing[0], top, [*pictures, following])
         elif isinstance(top, Notice) and top.ticket is not None:
             await self._desk.aired(top)
-        elif top.takes_over and now_ns >= self._look_ns:
-            await outlet.look()
-            self._look_ns = self._clock.monotonic_ns() + ALERT_LOOK_S * NS
+        elif await self._looked(now_ns):
+            return
+        elif top.page.strip is not None and outlet.caps.scrolls and now_ns < top.due_ns:
+            await self._roll(top, top.page.strip)
         else:
             self._desk.end_clears()
             await self._wait(top.due_ns if ahead is not None or len(pictures) > 1 else None)
+
+    async def _looked(self, now_ns: int) -> bool:
+        """Whether it was time to look if the board still shows what it should."""
+        alert = self._top is not None and self._top.takes_over
+        every_s = self._outlet.caps.watch_s or (ALERT_LOOK_S if alert else 0)
+        if not every_s or now_ns < self._look_ns:
+            return False
+        await self._outlet.look()
+        self._look_ns = self._clock.monotonic_ns() + round(every_s * NS)
+        return True
+
+    async def _roll(self, top: Showing, strip: Strip) -> None:
+        """A part of a line's way through the screen; then it is looked around again."""
+        left_s = (top.due_ns - self._clock.monotonic_ns()) / NS
+        rolling = asyncio.create_task(
+            self._outlet.scroll(strip, from_s=top.page.dwell_s - left_s, seconds=min(left_s, ROLL_S)),
+            name=f"line on board {self._name}",
+        )
+        waiting = asyncio.create_task(self._changed.wait(), name=f"news for board {self._name}")
+        try:
+            await asyncio.wait({rolling, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (rolling, waiting):
+                task.cancel()
+            await asyncio.wait({rolling, waiting})
+        if not rolling.cancelled():
+            rolling.result()
 
     async def _ahead(self, top: Showing, local: datetime | None) -> Picture | None:
         """The first page of whose turn it is next, when the last page of a turn stands."""
@@ -387,7 +408,8 @@ class Presenter:
     async def _wait(self, until_ns: int | None = None) -> None:
         """Wait for an order, or for whichever comes first of `until_ns`, an end, and the next check."""
         now_ns = self._clock.monotonic_ns()
-        moments = [self._look_ns] if self._top is not None and self._top.takes_over else []
+        watched = self._outlet.caps.watch_s or (self._top is not None and self._top.takes_over)
+        moments = [self._look_ns] if watched else []
         moments += [self._reassert_ns, *self._desk.moments()]
         if until_ns is not None:
             moments.append(until_ns)
@@ -430,25 +452,13 @@ class Presenter:
         """Draw it; refuse it when it cannot be drawn."""
         try:
             texts = (notice.text, *notice.shorter)
-            notice.text, notice.pages = await self._fitting(texts, notice.precedence)
+            notice.text, notice.pages = await self._table.fitting(texts, emergency=_urgent(notice))
         except TextRefused as refused:
             bad = refused.code is ReasonCode.BAD_ARGS
             state = OrderState.REJECTED if bad else OrderState.FAILED
             self._desk.end(notice, state, Reason(refused.code, refused.text))
             return False
         return True
-
-    async def _fitting(self, texts: tuple[str, ...], precedence: Precedence) -> tuple[str, tuple[Page, ...]]:
-        """The first of the texts that the board can show, and its pages. Raises the first's TextRefused."""
-        refusal: TextRefused | None = None
-        for text in texts:
-            try:
-                job = TextJob(text=text, emergency=precedence is Precedence.EMERGENCY)
-                return text, await self._table.draw(job)
-            except TextRefused as refused:
-                refusal = refusal or refused
-        assert refusal is not None
-        raise refusal
 
     # ------------------------------------------------------------ faults
 
@@ -482,3 +492,7 @@ class Presenter:
         left_s = [(end_ns - self._clock.monotonic_ns()) / NS for end_ns in ends]
         await self._sleep(max(LEAST_WAIT_S, min([self._backoff_s, *left_s])))
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MAX_S)
+
+
+def _urgent(wanted: BoardShow | Notice) -> bool:
+    return wanted.precedence is Precedence.EMERGENCY

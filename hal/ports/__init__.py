@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hal.ports.ambient import Ambient
 from hal.ports.box import ControlCall, ControlDesk, ControlDoor, Peer, Supervisor
 from hal.ports.hardware import Hardware
 from hal.ports.lines import InputLine, Lines, LineSpec, OutputLine, SerialLink, SerialPort, SerialSettings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hal.ports.sound import Frames as Frames
 
 __all__ = [
+    "Ambient",
     "Broker",
     "BrokerSession",
     "Capture",

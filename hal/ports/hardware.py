@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hal.ports.ambient import Ambient
 from hal.ports.box import ControlDoor, Supervisor
 from hal.ports.lines import Lines, SerialPort
 from hal.ports.network import Broker, Datagrams, Web, Webcasts
@@ -35,6 +36,8 @@ class Hardware:
     """The lines of the boards that hang on one, by the board's name."""
     screens: Mapping[str, Screen] = field(default_factory=dict)
     """The boards that are screens, by name."""
+    ambient: Ambient | None = None
+    """None: the box feels neither light nor warmth."""
     line_in: LineInput | None = None
     """None: this node has no input."""
     facts: dict[str, Any] = field(default_factory=dict)

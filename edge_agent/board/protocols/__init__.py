@@ -57,6 +57,10 @@ class Caps:
     """It has a clock that `SetClock` sets."""
     clock_text: bool = False
     """It can show `ClockText` in place of a picture, without going dark when the time changes."""
+    scrolls: bool = False
+    """It is redrawn so quickly that a line can run through it."""
+    watch_s: float = 0.0
+    """So often it should be looked at, s; 0: only an alert's board is, and the checks."""
     erases_on_set_up: bool = False
     """`SetUp` forgets all pictures and leaves it dark for a while."""
     blanks_on_write: bool = False
