@@ -34,7 +34,7 @@ imports run in the same direction, top to bottom, and results return as the valu
     board/          OUTLET: notice board    boards presenter desk bill rota proof grade health requisition lighting notices outlet panel screen wear air drawing painter clockface images qr scroll page layout spelling raster dots picture link codecs
                                             protocols/alpha jetfile hanover adalight settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf alerts status meter blackbox settings
-    cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download settings
+    cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download feed headlines settings
 
     clocktrust, timekeeping  how far wall time may be believed, and whose
     kept, ticket    small facts over restarts; a request's way through an outlet

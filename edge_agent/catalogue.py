@@ -13,6 +13,7 @@ from typing import Final
 
 from edge_agent import patterns
 from edge_agent.board import settings as boards
+from edge_agent.cache import settings as cache
 from edge_agent.sentences import BOX, KEYS, LIVE, OFFLINE
 from edge_agent.sentences_report import REPORT
 
@@ -137,6 +138,7 @@ FORMS: Final = {
         "sha256: và 64 chữ số thập lục phân viết thường",
         "sha256: and 64 hex digits in lower case",
     ),
+    cache.HOST: ("tên máy chủ bằng chữ thường, ví dụ xa.vn", "a host name in lower case, for example xa.vn"),
     boards.ADDRESS: ("hai hoặc bốn chữ số thập lục phân, ví dụ 0A", "two or four hex digits, for example 0A"),
     boards.MODEL: ("tên một mẫu bảng: a-z, 0-9 và -", "the name of a board model: a-z, 0-9 and -"),
     boards.CONNECTOR: ("tên đầu nối như HDMI-A-1", "a connector such as HDMI-A-1"),

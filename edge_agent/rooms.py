@@ -12,15 +12,17 @@ from typing import Any, Final
 from edge_agent import __version__, kept
 from edge_agent.board import notices
 from edge_agent.board.air import Air
-from edge_agent.board.bill import NoHeadlines, Sources
+from edge_agent.board.bill import Sources
 from edge_agent.board.boards import Boards
 from edge_agent.board.codecs import panel_on
 from edge_agent.board.outlet import BoardOutlet
 from edge_agent.board.presenter import Presenter
 from edge_agent.board.screen import ScreenPanel
 from edge_agent.board.settings import BoardSettings
+from edge_agent.cache import headlines as cache_headlines
 from edge_agent.cache import store as cache_store
 from edge_agent.cache.fetcher import Fetcher
+from edge_agent.cache.headlines import Headlines
 from edge_agent.cache.steward import Steward
 from edge_agent.cache.store import Store
 from edge_agent.clocktrust import ClockTrust, WallTime
@@ -70,6 +72,7 @@ SCHEMAS: Final = (
     asrun.SCHEMA,
     alerts.SCHEMA,
     cache_store.SCHEMA,
+    cache_headlines.SCHEMA,
     ledger.SCHEMA,
     replay.SCHEMA,
     keyring.SCHEMA,
@@ -114,6 +117,7 @@ class _Ground:
     store: Store
     fetcher: Fetcher
     steward: Steward
+    headlines: Headlines
     box: BlackBox
     lives: Lives
 
@@ -175,11 +179,15 @@ async def _ground(settings: Settings, hardware: Hardware, rng: random.Random) ->
         store=store, fetcher=fetcher, trust=trust, database=database, settings=settings.cache,
         rng=rng, addresses=addresses, spent=lambda: counts.spent,
     )  # fmt: skip
+    headlines = Headlines(
+        web=hardware.web, database=database, clock=clock, trust=trust, settings=settings.cache, rng=rng,
+        received=lambda count: counts.add("media", received=count),
+    )  # fmt: skip
     return _Ground(
         settings=settings, hardware=hardware, rng=rng, trust=trust, shelf=shelf, alerts=alerts, meter=counts,
-        store=store, fetcher=fetcher, steward=steward, box=box,
+        store=store, fetcher=fetcher, steward=steward, headlines=headlines, box=box,
         topics=Topics(root=settings.broker.root, node=node, groups=settings.node.groups),
-        lives=[("black box", box.life), ("clocktrust", trust.life), ("meter", counts.life), ("steward", steward.life)],
+        lives=[("black box", box.life), ("clocktrust", trust.life), ("meter", counts.life), ("steward", steward.life), ("headlines", headlines.life)],
     )  # fmt: skip
 
 
@@ -247,7 +255,7 @@ async def _inlets(
     )  # fmt: skip
     await scheduler.open()
     standing = Standing(
-        clock=clock, trust=trust, database=database, router=router, cellar=ground.steward, outbox=shelf,
+        clock=clock, trust=trust, database=database, router=router, cellar=ground.steward, feeds=ground.headlines, outbox=shelf,
         report_topic=ground.topics.up("report"),
     )  # fmt: skip
     base, chosen, leave = trial
@@ -326,7 +334,7 @@ def _boards(ground: _Ground) -> Boards | None:
     settings, hardware = ground.settings, ground.hardware
     air = Air(hardware.ambient)
     sources = Sources(
-        pictures=ground.steward, headlines=NoHeadlines(), celsius=lambda: air.celsius, place=settings.node.name
+        pictures=ground.steward, headlines=ground.headlines, celsius=lambda: air.celsius, place=settings.node.name
     )  # fmt: skip
     presenters = {
         name: Presenter(

@@ -131,7 +131,7 @@ class Fetch:
         """One GET, from where the last one broke."""
         offset = self._written
         try:
-            download = await self._web.get(self._url, offset=offset, etag=self._etag)
+            download = await self._web.get(self._url, offset=offset, etag=self._etag if offset else None)
         except ValueError as error:
             raise MediaRefused(
                 ReasonCode.BAD_ARGS,

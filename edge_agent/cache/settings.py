@@ -10,6 +10,7 @@ from msgspec import Meta
 from edge_agent import patterns
 
 MIB = 1 << 20
+HOST = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z"
 
 
 class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +44,15 @@ class CacheSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fetch_timeout_s: Annotated[
         float, Meta(ge=10, le=7 * 86400, description="longest that one file may take to fetch, s")
     ] = 3600.0
+
+    feed_hosts: Annotated[
+        tuple[Annotated[str, Meta(pattern=HOST, description="a host name, such as xa.vn")], ...],
+        Meta(
+            max_length=16,
+            description="hosts whose RSS and Atom feeds the boards may show headlines of; none: none",
+        ),
+    ] = ()
+    feed_minutes: Annotated[int, Meta(ge=5, le=1440, description="minutes between two looks at a feed")] = 30
 
     prefetch_hours: Annotated[
         str,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, Protocol
 
 from edge_agent.board.proof import Proof
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.desired import Signed, Understood
+from edge_agent.errors import Fault
 from edge_agent.model import NS, Digest, OrderId, Recording
 from edge_agent.persistence import until_stored
-from edge_agent.playlist import ImageContent, Playlist
+from edge_agent.playlist import FeedContent, ImageContent, Playlist
 from edge_agent.report import asrun as asrun_log
 from edge_agent.report.asrun import Timebase
 from edge_agent.report.outbox import Outbox
@@ -46,6 +47,16 @@ class Cellar(Protocol):
         """From now on these are kept, and fetched ahead; those needed `soon` by day, too."""
 
 
+class Feeds(Protocol):
+    """What this file asks of `cache.headlines`."""
+
+    def allowed(self, url: str) -> bool:
+        """Whether the config names the feed's host."""
+
+    def want(self, urls: Collection[str]) -> None:
+        """From now on these are looked at, and no others."""
+
+
 class Standing:
     """Takes the board document. The boards' rooms decide what is shown."""
 
@@ -57,6 +68,7 @@ class Standing:
         database: Database,
         router: Junction,
         cellar: Cellar,
+        feeds: Feeds,
         outbox: Outbox,
         report_topic: str,
     ) -> None:
@@ -65,20 +77,33 @@ class Standing:
         self._database = database
         self._router = router
         self._cellar = cellar
+        self._feeds = feeds
         self._outbox = outbox
         self._topic = report_topic
 
     def understand(self, body: bytes, signed: Signed) -> Understood:
         """See `desired.Taker`."""
-        return Understood(content=playlist_form.read(body, signed))
+        playlist = playlist_form.read(body, signed)
+        return Understood(content=playlist, warnings=tuple(self._warnings(playlist)))
 
     async def take(self, understood: Understood | None) -> str | None:
         """See `desired.Taker`. The items of the list before go."""
         playlist: Playlist = Playlist() if understood is None else understood.content
         images, soon = _pictures(playlist)
         self._cellar.want(VERB, images, soon)
+        self._feeds.want(
+            [item.content.url for item in playlist.items if isinstance(item.content, FeedContent)]
+        )
         self._router.post(playlist)
         return None
+
+    def _warnings(self, playlist: Playlist) -> Iterator[Fault]:
+        for place, item in enumerate(playlist.items):
+            if isinstance(item.content, FeedContent) and not self._feeds.allowed(item.content.url):
+                yield Fault(
+                    f"$.items[{place}].feed.url",
+                    "The node's config does not name this host (cache.feed_hosts); the item will not be shown.",
+                )
 
     async def life(self) -> None:
         """Write down what was shown until cancelled; and then the rest."""

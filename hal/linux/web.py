@@ -54,6 +54,8 @@ class UrllibWeb:
             headers["Range"] = f"bytes={offset}-"
             if etag is not None:
                 headers["If-Range"] = etag
+        elif etag is not None:
+            headers["If-None-Match"] = etag
         for _ in range(MAX_REDIRECTS + 1):
             reply = await self._send(here, headers)
             location = reply.headers.get("location")

@@ -178,7 +178,8 @@ class Web(Protocol):
 
     async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> Download:
         """Send a GET, following at most 5 redirects (http(s) only), asking for the range from
-        `offset` with If-Range `etag` when offset > 0. Any status returns; the body is not read yet.
+        `offset` with If-Range `etag` when offset > 0, and with offset 0 for a body that is another than that of `etag`
+        (If-None-Match; 304 when it is the same). Any status returns; the body is not read yet.
         Raises WebUnreachable, WebTimeout (connect 10 s, silence 20 s), WebBroken, ValueError for a
         URL that is not http(s)."""
 

@@ -156,6 +156,8 @@ class VirtualDownload:
     def __init__(self, web: VirtualWeb, url: str, page: Page, asked: int, etag: str | None) -> None:
         self.status, body, self.offset = page.status, page.body, 0
         self.total: int | None = None
+        if not asked and page.status == 200 and etag is not None and etag == page.etag:
+            self.status, body = 304, b""
         part = page.status == 200 and page.ranges and asked > 0 and etag in (None, page.etag)
         if part and asked >= len(page.body):
             self.status, body = 416, b""
