@@ -20,6 +20,7 @@ CHARACTERS_MAX: Final = 160
 
 _TAG: Final = re.compile(r"<[^<>]{0,500}>")
 _ENTITY: Final = re.compile(rb"<!ENTITY", re.IGNORECASE)
+_END: Final = re.compile(rb"</(rss|feed|rdf:rdf)\s*>", re.IGNORECASE)
 _SPACES: Final = re.compile(r"\s+")
 
 
@@ -41,6 +42,8 @@ def headlines(body: bytes) -> tuple[Headline, ...]:
         raise FeedBroken(f"The feed has more than {BYTES_MAX} bytes.")
     if _ENTITY.search(body):
         raise FeedBroken("The feed declares entities of its own, which no portal needs.")
+    if not _END.search(body[-400:].replace(b"\0", b"")):  # UTF-16 has a zero beside each letter
+        raise FeedBroken("The feed is cut short, or this is none.")
     import feedparser
 
     try:
