@@ -8,14 +8,14 @@ imports run in the same direction, top to bottom, and results return as the valu
 ::
 
     __main__        the entry
-    cli/            what people type        app check enrol keys keyfile keysheet order order_live posting send sending desired box ahead cellar watch run silence speech log_lines;
+    cli/            what people type        app check enrol keys keyfile keysheet order order_live posting send sending desired box ahead cellar board board_test simulate watch run silence speech log_lines;
                                             report month month_page month_chart;
                                             demo: demo_run demo_stage demo_scene demo_view demo_verdict demo_judgement
     agent           starts the rooms bottom-up, stops them in exact reverse
     rooms           builds them
     doors           opens the doors a config asks for, each real or virtual
     config/         TOML to settings        reading toml_lines conversion kinds sections models rules problem last_good remote
-    catalogue       what is said to people, Vietnamese and English; its other sheets: sentences sentences_report
+    catalogue       what is said to people, Vietnamese and English; its other sheets: sentences sentences_report sentences_boards
 
     command/        INLET: orders           topics envelope signing keys ring keyring replay acceptance messages audible ledger scribe
                                             tally execution inbox settings; alerts: cap area assessment bulletins stored
@@ -31,7 +31,7 @@ imports run in the same direction, top to bottom, and results return as the valu
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment line_in steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
-    board/          OUTLET: notice board    boards presenter desk bill rota proof grade health requisition lighting notices outlet panel screen wear air drawing painter clockface images qr scroll page layout spelling raster dots picture link codecs
+    board/          OUTLET: notice board    boards presenter desk bill rota proof grade health selftest requisition lighting notices outlet panel screen wear air drawing painter clockface images qr scroll page layout spelling raster dots picture link codecs
                                             protocols/alpha jetfile hanover adalight settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf alerts status meter blackbox settings
     cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download feed headlines settings

@@ -15,6 +15,7 @@ from edge_agent import patterns
 from edge_agent.board import settings as boards
 from edge_agent.cache import settings as cache
 from edge_agent.sentences import BOX, KEYS, LIVE, OFFLINE
+from edge_agent.sentences_boards import BOARDS
 from edge_agent.sentences_report import REPORT
 
 
@@ -448,6 +449,7 @@ _SENTENCES: Final[Mapping[str, tuple[str, str]]] = {
     **OFFLINE,
     **LIVE,
     **REPORT,
+    **BOARDS,
     **BOX,
 }
 

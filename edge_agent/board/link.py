@@ -56,6 +56,7 @@ class Link:
         self._quiet_until_ns = 0
         """The board wants silence until then, whoever was cancelled meanwhile."""
         self.counts = Counts()
+        self.caps = codec.caps
 
     async def say(self, command: Command) -> Reply | None:
         """Send a command and return its reply, if one is due.

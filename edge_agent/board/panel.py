@@ -156,7 +156,7 @@ class Panel:
 
     async def look(self) -> None:
         """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
-        if self.caps.tells_plan and not await self._still_ours():
+        if self.caps.tells_plan and not await self.is_ours():
             self.ready = False
 
     async def _audit(self) -> None:
@@ -174,7 +174,8 @@ class Panel:
         await self._link.say(SetUp())
         self._believed = True
 
-    async def _still_ours(self) -> bool:
+    async def is_ours(self) -> bool:
+        """Whether its memory is as we have set it up."""
         plan = await self._link.say(AskPlan())
         assert isinstance(plan, Plan)
         return plan.ours
@@ -259,10 +260,11 @@ class Panel:
 
     def _showing(self, picture: Picture | None) -> Command:
         if not self.caps.slots:
-            return Draw(picture or self._darkness())
+            return Draw(picture or self.darkness())
         return Show(None if picture is None else self._used(picture))
 
-    def _darkness(self) -> Picture:
+    def darkness(self) -> Picture:
+        """A picture of the board's size with no dot lit."""
         caps = self.caps
         return Picture(
             caps.columns, caps.rows, caps.colours, bytes(caps.columns * caps.rows * caps.colours.bytes_a_dot)
@@ -349,7 +351,7 @@ class Panel:
             if not errors.found:
                 return True
             await self._link.say(ForgetErrors())
-            if errors.unknown_file and not await self._still_ours():
+            if errors.unknown_file and not await self.is_ours():
                 self.ready = False
                 return False
         raise BoardFault(

@@ -17,6 +17,7 @@ from edge_agent import __version__, catalogue
 from edge_agent.cli import speech
 
 VERBS: Final = (
+    "board",
     "check",
     "order",
     "box",
@@ -26,6 +27,7 @@ VERBS: Final = (
     "desired",
     "report",
     "send",
+    "simulate",
     "demo",
     "enrol",
     "keys",

@@ -76,7 +76,7 @@ def verbs_of_the_command_line() -> dict[str, set[str]]:
 def test_the_command_line_has_the_verbs_that_the_documents_are_held_to() -> None:
     verbs = verbs_of_the_command_line()
     assert set(verbs) == {
-        "run", "silence", "check", "order", "stop", "release", "status", "next", "events", "watch", "cache", "desired", "report", "send", "enrol", "keys", "demo",
+        "run", "silence", "board", "sim", "check", "order", "stop", "release", "status", "next", "events", "watch", "cache", "desired", "report", "send", "enrol", "keys", "demo",
     }  # fmt: skip
     assert verbs["order"] == set(ARGS_OF_VERB)
 
