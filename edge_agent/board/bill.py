@@ -121,6 +121,8 @@ class Bill:
 
     def proofs(self, *, everything: bool = False) -> list[Proof]:
         """The entries for the as-run log whose time has come."""
+        if self._turn is not None and self._turn.standing is not None:
+            self.appears(self._turn, self._turn.standing.grade)  # what still stands counts until now
         listed = {item.key for item in self._playlist.items}
         return self._proofs.ripe(self._clock.monotonic_ns(), listed, everything=everything)
 

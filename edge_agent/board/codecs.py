@@ -45,9 +45,21 @@ def codec_of(settings: BoardSettings) -> Codec:
             raise AssertionError("a screen has no line")
 
 
+def link_on(serial: SerialPort, settings: BoardSettings, clock: Clock) -> Link:
+    """The way to a board on a line."""
+    line = settings.line
+    bits = 1 + line.data_bits + (line.parity != "none") + line.stop_bits
+    return Link(
+        serial=serial,
+        codec=codec_of(settings),
+        reply_timeout_s=settings.reply_timeout_s,
+        clock=clock,
+        byte_s=bits / line.baud,
+    )
+
+
 def panel_on(serial: SerialPort, settings: BoardSettings, clock: Clock) -> Panel:
     """The panel of a board on a line."""
-    codec = codec_of(settings)
-    link = Link(serial=serial, codec=codec, reply_timeout_s=settings.reply_timeout_s, clock=clock)
-    wear = Wear(clock=clock, most=settings.flash_writes_a_day) if codec.caps.storage == "flash" else None
-    return Panel(link=link, caps=codec.caps, clock=clock, wear=wear)
+    link = link_on(serial, settings, clock)
+    wear = Wear(clock=clock, most=settings.flash_writes_a_day) if link.caps.storage == "flash" else None
+    return Panel(link=link, caps=link.caps, clock=clock, wear=wear)

@@ -47,10 +47,14 @@ class Counts:
 class Link:
     """One board on one serial line; the line is opened when it is first needed and after each fault."""
 
-    def __init__(self, *, serial: SerialPort, codec: Codec, reply_timeout_s: float, clock: Clock) -> None:
+    def __init__(
+        self, *, serial: SerialPort, codec: Codec, reply_timeout_s: float, clock: Clock, byte_s: float = 0.0
+    ) -> None:
+        """`byte_s`: how long the line needs for a byte."""
         self._serial = serial
         self._codec = codec
         self._reply_timeout_s = reply_timeout_s
+        self._byte_s = byte_s
         self._clock = clock
         self._line: SerialLink | None = None
         self._quiet_until_ns = 0
@@ -134,7 +138,7 @@ class Link:
         """The expected reply, or a refusal, whatever else comes before it; None when it stays away."""
         assert tx.expect is not None
         try:
-            async with asyncio.timeout(self._reply_timeout_s):
+            async with asyncio.timeout(self._reply_timeout_s + tx.reply_bytes * self._byte_s):
                 while True:
                     received = await line.read(timeout_s=self._reply_timeout_s)
                     for reply in self._codec.feed(received):

@@ -53,6 +53,10 @@ TAKE_OVER_MAX_S = 3600.0
 """A takeover that the board ends itself is said again before; so long it may outlive a node that has died."""
 
 
+SURE_NS = 2 * NS
+"""A board that has just been written to well need not be asked whether it still knows our files."""
+
+
 class Sight(Enum):
     """What is in a place when it is no picture."""
 
@@ -78,6 +82,8 @@ class Panel:
         """When a takeover that the board ends itself must be said again."""
         self._believed = False
         """The memory was set up by us and nothing has made us doubt it."""
+        self._sure_ns = -SURE_NS
+        """When it last took a picture or a page without a word against it: then it has its memory."""
         self._percent: int | None = None
         self._undimmable = False
         """It says that it does not know how to be dimmed."""
@@ -203,7 +209,9 @@ class Panel:
         for _ in range(ATTEMPTS):
             if not await self._understood(Store(slot, picture)):
                 return
-            if not self.caps.reads_back:
+            if (
+                urgent or not self.caps.reads_back
+            ):  # an emergency is shown first and read back by the next audit
                 self._slots[picture] = slot
                 return
             held_now = await self._link.say(AskPicture(slot))
@@ -241,7 +249,8 @@ class Panel:
         if self._above == picture and not (caps.takeover_ends and now_ns >= self._again_ns):
             return False
         news = self._above != picture
-        await self.look()
+        if now_ns - self._sure_ns > SURE_NS:
+            await self.look()
         left_s = min(left_s, TAKE_OVER_MAX_S)
         what = self._used(picture) if caps.slots else picture
         if self.ready and await self._understood(TakeOver(what, left_s)):
@@ -349,6 +358,7 @@ class Panel:
             assert isinstance(reply, Errors)
             errors = reply
             if not errors.found:
+                self._sure_ns = self._clock.monotonic_ns()
                 return True
             await self._link.say(ForgetErrors())
             if errors.unknown_file and not await self.is_ours():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_agent import catalogue
 from edge_agent.board import selftest, spelling
-from edge_agent.board.codecs import codec_of
+from edge_agent.board.codecs import link_on
 from edge_agent.board.drawing import DrawingTable, TextJob
 from edge_agent.board.grade import Grade
 from edge_agent.board.link import BoardFault, Counts, Link, Refusal
@@ -41,7 +41,7 @@ class Trial:
         if settings.protocol == "screen":
             self._panel = ScreenPanel(screen=_screen(settings), settings=settings, clock=clock)
         else:
-            self._link = _link(settings, clock)
+            self._link = link_on(SerialDevice(settings.device, settings.line, clock), settings, clock)
             self._panel = Panel(link=self._link, caps=self._link.caps, clock=clock)
 
     async def run(self) -> int:
@@ -112,13 +112,6 @@ def _letters(settings: BoardSettings) -> list[tuple[str, Picture]]:
     return [(page.text, page.picture) for page in pages]
 
 
-def _link(settings: BoardSettings, clock: SystemClock) -> Link:
-    serial = SerialDevice(settings.device, settings.line, clock)
-    return Link(
-        serial=serial, codec=codec_of(settings), reply_timeout_s=settings.reply_timeout_s, clock=clock
-    )
-
-
 def _screen(settings: BoardSettings) -> Screen:
     if settings.surface == "fbdev":
         from hal.linux.framebuffer import FramebufferScreen
@@ -132,7 +125,7 @@ def _screen(settings: BoardSettings) -> Screen:
 async def released(settings: BoardSettings, *, within_s: float) -> str | None:
     """End a takeover and show nothing; why it could not be done, or None."""
     clock = SystemClock()
-    link = _link(settings, clock)
+    link = link_on(SerialDevice(settings.device, settings.line, clock), settings, clock)
     panel = Panel(link=link, caps=link.caps, clock=clock)
     try:
         async with asyncio.timeout(within_s):

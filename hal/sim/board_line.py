@@ -31,6 +31,8 @@ class VirtualSerial:
         self.missing = missing
         self.opened = 0
         """How often it was opened."""
+        self.carried_bytes = 0
+        """Bytes that have gone over it, both ways."""
         self._link: VirtualLink | None = None
 
     async def open(self) -> VirtualLink:
@@ -69,9 +71,11 @@ class VirtualLink:
         finally:
             if sent == 0 and payload:
                 sent = min(len(payload), (self._clock.monotonic_ns() - start) // self._byte_ns)
+            self._port.carried_bytes += sent
             if not self._port.missing:
                 answer = self._port.sign.feed(payload[:sent], start)
                 if answer:
+                    self._port.carried_bytes += len(answer)
                     self.receive(
                         answer,
                         self._clock.monotonic_ns()

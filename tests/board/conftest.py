@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, cast
 
 import msgspec
@@ -18,14 +19,26 @@ from edge_agent.board.picture import Colours, Picture
 from edge_agent.board.presenter import Presenter
 from edge_agent.board.settings import BoardSettings
 from edge_agent.clocktrust import ClockSettings, ClockTrust
-from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, Precedence, ReasonCode
+from edge_agent.model import (
+    LOCAL_TIME,
+    NS,
+    BoardClear,
+    BoardShow,
+    Finished,
+    Issuer,
+    OrderId,
+    Precedence,
+    ReasonCode,
+)
+from edge_agent.playlist import Content, Item, Playlist, Requisition, TextContent
 from edge_agent.ticket import Ticket
 from hal.ports import Clock, Database, SerialPort
 from hal.sim import loop
 from hal.sim.board_line import VirtualSerial
+from hal.sim.boards import board_of
 from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
-from hal.sim.sign import AlphaSign
+from hal.sim.emulator import Emulator
 
 SCHEMAS = (kept.SCHEMA, notices.SCHEMA)
 NOTICE = "Mời bà con đến nhà văn hóa thôn lúc 19h30 họp bàn phòng chống bão số 9"
@@ -40,9 +53,17 @@ class Village:
         self.clock = VirtualClock(self.counter)
         self.outside = VirtualClock(self.counter)
         """The sign's time, which goes on when the node boots."""
-        self.sign = AlphaSign(columns=self.settings.columns, rows=self.settings.rows)
+        self.sign: Emulator = board_of(
+            self.settings.protocol,
+            columns=self.settings.columns,
+            rows=self.settings.rows,
+            baud=self.settings.baud,
+            address=bytes.fromhex(self.settings.sign_address),
+        )
         self.serial = VirtualSerial(self.outside, self.sign, self.settings.line)
         self.database = VirtualDatabase(SCHEMAS)
+        self.sources = NOTHING_ELSE
+        self.playlist = Playlist()
         self.presenter = self._presenter()
         self._life: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
@@ -124,6 +145,10 @@ class Village:
         """What the pages of a text should look like."""
         return [page.picture for page in await self.presenter.vet(self.intent(text, precedence))]
 
+    def carried_bytes(self) -> int:
+        """What has gone over the line, both ways, cut or whole."""
+        return self.serial.carried_bytes
+
     def kind(self) -> str:
         """Whether the sign shows its run sequence, the priority file, or nothing."""
         return self.sign.current.kind
@@ -138,7 +163,19 @@ class Village:
         return [f"{one.kind}: {one.text}" for one in self.sign.violations]
 
     def _presenter(self) -> Presenter:
-        return presenter_on(self.serial, self.settings, self.clock, self.database)
+        presenter = presenter_on(self.serial, self.settings, self.clock, self.database, sources=self.sources)
+        presenter.post(self.playlist)
+        return presenter
+
+    def post(self, *items: Item, requisitions: tuple[Requisition, ...] = ()) -> None:
+        """A new version of the list is in force; the node has it at its next start, too."""
+        version = self.playlist.version + 1
+        self.playlist = Playlist(version=version, items=items, requisitions=requisitions)
+        self.presenter.post(self.playlist)
+
+    @property
+    def local(self) -> datetime:
+        return self.clock.utc_now().astimezone(LOCAL_TIME)
 
     def _begin(self, ticket: Ticket) -> None:
         async def begin() -> None:
@@ -152,6 +189,19 @@ class Village:
         if self._life is not None:
             self._life.cancel()
             await asyncio.gather(self._life, return_exceptions=True)
+
+
+def item(name: str, content: Content | str | None = None, **more: Any) -> Item:
+    """A member of a playlist; a text stands for itself in Vietnamese."""
+    if content is None or isinstance(content, str):
+        content = TextContent(texts=(("vi", content or name),))
+    asked: dict[str, Any] = {
+        "key": OrderId(f"{name}@v1"),
+        "issuer": Issuer("xa-vi-huong"),
+        "precedence": Precedence.ROUTINE,
+        "content": content,
+    }
+    return Item(**(asked | more))
 
 
 NOTHING_ELSE = Sources(

@@ -91,6 +91,7 @@ def test_the_units_call_what_the_command_line_has(unit: str, capsys: pytest.Capt
     for command in [*found["ExecStart"], *found.get("ExecStopPost", [])]:
         program, *words = shlex.split(command)
         assert program.removeprefix("-") == PROGRAM
+        code: object
         try:
             code = carry_out([*words, "--help"])
         except SystemExit as left:  # of argparse

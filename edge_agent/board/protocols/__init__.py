@@ -269,6 +269,8 @@ class Tx:
     payload: bytes
     gap_after_s: float = 0.0
     expect: type[Reply] | None = None
+    reply_bytes: int = 0
+    """How long that reply is, where it is long: the line needs its time for it."""
 
 
 class Codec(Protocol):

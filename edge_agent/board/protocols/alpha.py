@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edge_agent.board.picture import Colours, Picture
 from edge_agent.board.protocols import (
@@ -275,7 +276,8 @@ class AlphaCodec:
                 text = b"%02d:%02d" % (local.hour, local.minute)
                 return self._running_now(CLOCK_LABEL, string_file(CLOCK_STRING, text))
             case AskPicture(slot=int(slot)) if self.caps.reads_back:
-                return self._one(b"J" + self._label(slot), expect=Held)
+                (asked,) = self._one(b"J" + self._label(slot), expect=Held)
+                return (replace(asked, reply_bytes=self.caps.rows * (self.caps.columns + 1) + 40),)
             case AskErrors():
                 return self._one(b"F*", expect=Errors)
             case AskPlan():
