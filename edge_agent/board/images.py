@@ -21,6 +21,8 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP")
 BYTES_MAX: Final = 8 * 1024 * 1024
 PIXELS_MAX: Final = 40_000_000
 SIDE_MAX: Final = 20_000
+DECODED_MAX: Final = 9_000_000
+"""Pixels that are ever held: a node has 384 MiB for everything, and a picture is held some three times, four bytes each."""
 DARKER: Final = 0.8
 """A picture that needs too much light is darkened by this, again and again,"""
 DARKEST: Final = 0.25
@@ -33,7 +35,7 @@ def drawn(blob: bytes, *, columns: int, rows: int, colours: Colours, load_percen
     Raises:
         TextRefused: BAD_ARGS when it is no picture of the three formats, is broken, too large, or too bright.
     """
-    fitted = _fitted(_opened(blob), columns, rows)
+    fitted = _fitted(_opened(blob, columns, rows), columns, rows)
     factor = 1.0
     while factor >= DARKEST:
         picture = _on_ground(_dithered(_darkened(fitted, factor), colours), columns, rows, colours)
@@ -46,7 +48,7 @@ def drawn(blob: bytes, *, columns: int, rows: int, colours: Colours, load_percen
     )
 
 
-def _opened(blob: bytes) -> Image.Image:
+def _opened(blob: bytes, columns: int, rows: int) -> Image.Image:
     """The first frame, upright, in RGB on black."""
     from PIL import Image, ImageOps
 
@@ -63,7 +65,12 @@ def _opened(blob: bytes) -> Image.Image:
             raise _refused(
                 f"The picture has {width} x {height} pixels and {PIXELS_MAX // 1_000_000} million are the most. Shrink it."
             )
-        image.draft("RGB", (2048, 2048))  # JPEG alone: decodes at a fraction of its size
+        image.draft("RGB", (columns, rows))  # JPEG alone: decodes at a fraction of its size
+        if image.width * image.height > DECODED_MAX:
+            raise _refused(
+                f"The picture has {width} x {height} pixels, and only a JPEG may have so many: another would have to be held whole. "
+                "Shrink it, or save it as JPEG."
+            )
         image.load()
         upright = ImageOps.exif_transpose(image)
         if upright.mode in {"RGBA", "LA", "PA"} or "transparency" in upright.info:

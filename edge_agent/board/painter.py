@@ -43,11 +43,40 @@ class Painter:
         self._faces: dict[int, raster.Typeface] = {}
         self._full = settings.colours is Colours.FULL
         self._warned = False
+        self._plain = False
+        """Unifont alone is used: for a text with characters that the large font has not."""
 
     # ------------------------------------------------------------ pages
 
     def text(self, text: str, *, emergency: bool, rolls: bool = False) -> tuple[Page, ...]:
         """A cleaned text on as few pages as it needs. Raises TextRefused."""
+        try:
+            return self._set(text, emergency=emergency, rolls=rolls)
+        except TextRefused:
+            if not self._scalable(text):
+                raise
+            self._plain = (
+                True  # Unifont has more characters than any other; the whole text is set in one font
+            )
+            try:
+                return self._set(text, emergency=emergency, rolls=rolls)
+            finally:
+                self._plain = False
+
+    def _scalable(self, text: str) -> bool:
+        """Whether the large font lacks a character of a text that Unifont may have."""
+        if self._plain:
+            return False
+        for face in self._faces.values():
+            if isinstance(face, raster.Scalable):
+                try:
+                    face.width(text.replace("\n", " "))
+                except TextRefused as refused:
+                    return refused.code is ReasonCode.BAD_ARGS
+        return False
+
+    def _set(self, text: str, *, emergency: bool, rolls: bool) -> tuple[Page, ...]:
+        """In the fonts as they are. Raises TextRefused."""
         if rolls and (page := self._rolling(text)) is not None:
             return (page,)
         refusal: TextRefused | None = None
@@ -144,6 +173,9 @@ class Painter:
 
     def _face(self, height: int) -> raster.Typeface:
         """The letters of a height; Unifont's next smaller size where there is no scalable font."""
+        if self._plain:
+            times = height // GLYPH_ROWS
+            return self._unifont if times <= 1 else raster.Enlarged(self._unifont, times)
         face = self._faces.get(height)
         if face is None:
             face = self._faces[height] = self._made(height)

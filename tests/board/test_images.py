@@ -137,6 +137,13 @@ def test_a_bomb_is_refused_before_it_is_decoded(
         drawn(bomb(*size))
 
 
+def test_a_large_picture_is_a_jpeg_or_refused_for_the_nodes_memory() -> None:
+    large = solid((255, 0, 0), (4000, 3000))
+    assert set(drawn(blob(large, "JPEG")).cells) == {0, RED}
+    with pytest.raises(TextRefused, match="save it as JPEG"):
+        drawn(blob(large))
+
+
 def test_a_huge_file_is_not_looked_at() -> None:
     with pytest.raises(TextRefused, match="are the most"):
         drawn(bytes(images.BYTES_MAX + 1))

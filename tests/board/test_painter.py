@@ -229,3 +229,18 @@ def test_a_picture_has_its_caption_below_or_on_a_page_of_its_own(caption: str) -
     assert (page.picture.width, page.picture.height) == (192, 64)
     bottom = b"".join(page.picture.row(y) for y in range(48, 64))
     assert any(bottom)
+
+
+@pytest.mark.parametrize("rows", [24, 192])
+def test_a_character_that_only_unifont_has_sets_the_whole_text_in_unifont(rows: int) -> None:
+    more: dict[str, Any] = {
+        "columns": 384,
+        "rows": rows,
+        "colours": "full" if rows > 100 else "mono",
+        "lit_percent_max": 100,
+    }
+    (page,) = pages("Mưa ☂ to", **more)
+    assert page.picture.load_percent > 0
+    assert page.text == "Mưa ☂ to"
+    (again,) = pages("Mưa to", **more)
+    assert again.picture != page.picture
