@@ -284,7 +284,7 @@ async def _inlets(
     console = Console(
         door=hardware.control, clock=clock, trust=trust, router=router, channel=outlets.channel,
         guard=outlets.guard, outbox=shelf, alerts=alerts, node=ground.topics.node, agent=__version__,
-        live=outlets.sessions, answers=answers,
+        live=outlets.sessions, seeing=outlets.boards, answers=answers,
     )  # fmt: skip
     lives: Lives = [
         *ground.lives, ("stored messages", messages.life), ("scheduler", scheduler.life),

@@ -85,6 +85,12 @@ BOARDS: Final[Mapping[str, tuple[str, str]]] = {
         "Nút đang dùng bảng này. Dừng nút trước: sudo systemctl stop edge-agent; thử xong: sudo systemctl start edge-agent",
         "The node is using this board. Stop it first: sudo systemctl stop edge-agent; afterwards: sudo systemctl start edge-agent",
     ),
+    # ---- status
+    "box_board": (
+        "Bảng {name}: {state}; đang hiện: {page} ({grade}). {why}",
+        "Board {name}: {state}; showing: {page} ({grade}). {why}",
+    ),
+    "box_dark": ("không gì", "nothing"),
     # ---- release
     "board_released": (
         "Bảng {name}: đã bỏ tin khẩn cấp và để tối.",

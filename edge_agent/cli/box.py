@@ -266,6 +266,17 @@ def _tell_status(answer: dict[str, Any], tongue: Language) -> None:
     }
     for line in ("box_node", "box_online", "box_sounding", "box_quiet", "box_today", "box_alerts"):
         print(catalogue.say(line, tongue, **facts))
+    for board in answer["boards"]:
+        why = " ".join(board["why"])
+        page = board["page"] or catalogue.say("box_dark", tongue)
+        facts = {
+            "name": board["name"],
+            "state": board["state"],
+            "page": page,
+            "grade": board["grade"],
+            "why": why,
+        }
+        print(catalogue.say("box_board", tongue, **facts).rstrip())
     for muted in answer["muted"]:
         what = "box_muted_class" if muted["order"] is None else "box_muted_order"
         print(

@@ -156,9 +156,14 @@ def board_show(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="Nội dung / the notice.")],
     *,
     ttl: Annotated[str, typer.Option(help="Hiện trong bao lâu / how long it stands: 30m, 2h, 1d.")] = "1h",
+    board: Annotated[
+        list[str] | None,
+        typer.Option("--board", metavar="NAME", help="Bảng nào / which boards; may be repeated."),
+    ] = None,
 ) -> Args:
     """Arguments of `board_show`."""
-    return {"text": text, "ttl_s": int(_span(ttl).total_seconds())}
+    args: Args = {"text": text, "ttl_s": int(_span(ttl).total_seconds())}
+    return args | {"boards": board} if board else args
 
 
 def board_clear(

@@ -51,7 +51,7 @@ from edge_agent.playout.stops import by_hand
 from edge_agent.report.alerts import Alerts
 from edge_agent.report.asrun import rfc3339
 from edge_agent.report.outbox import Outbox
-from edge_agent.report.status import Listening, NothingLive
+from edge_agent.report.status import Listening, NothingLive, NothingSeen, Seeing
 from hal.errors import ControlError
 from hal.ports import Clock, ControlCall, ControlDoor
 
@@ -93,6 +93,7 @@ class Console:
         node: str,
         agent: str,
         live: Listening | None = None,
+        seeing: Seeing | None = None,
         answers: LookingUp | None = None,
     ) -> None:
         self._door = door
@@ -106,6 +107,7 @@ class Console:
         self._node = node
         self._agent = agent
         self._live = live or NothingLive()
+        self._seeing = seeing or NothingSeen()
         self._answers = answers
         self._looking = asyncio.Lock()
         self._started_ns = clock.monotonic_ns()
@@ -248,6 +250,7 @@ class Console:
             today=Airtime(used_s=today.used_s, most_s=today.most_s),
             today_emergency=Airtime(used_s=today.emergency_used_s, most_s=today.emergency_most_s),
             alerts=self._alerts.standing,
+            boards=self._seeing.notes(),
         )
 
     def _name(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edge_agent.desired import Found
 from edge_agent.errors import Refused
 from edge_agent.model import ReasonCode
 from edge_agent.report.asrun import AsRunEntry
-from edge_agent.report.status import LiveNote, Muted, Turn
+from edge_agent.report.status import BoardNote, LiveNote, Muted, Turn
 
 STOP_S_MAX = 30 * 86400
 
@@ -148,6 +148,7 @@ class StatusAnswer(msgspec.Struct, frozen=True, kw_only=True):
     today: Airtime
     today_emergency: Airtime
     alerts: Sequence[str]
+    boards: Sequence[BoardNote] = ()
 
 
 class LiveAnswer(msgspec.Struct, frozen=True, kw_only=True):

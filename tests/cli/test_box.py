@@ -26,6 +26,10 @@ STATUS = {
     "muted": [{"stop": "console-1", "issuer": "local-console", "order": None, "class": "priority", "until": None}],
     "quiet_hours": ["21:30-05:00"], "quiet": False, "today": {"used_s": 600, "most_s": 14400},
     "today_emergency": {"used_s": 0, "most_s": 28800}, "alerts": ["disk_low"],
+    "boards": [
+        {"name": "main", "state": "ok", "why": [], "showing": "bao-1", "page": "Bão gần bờ", "grade": "acked", "brightness": None},
+        {"name": "cho", "state": "dark", "why": ["link_down"], "showing": None, "page": "", "grade": "none", "brightness": None},
+    ],
 }  # fmt: skip
 
 
@@ -137,6 +141,8 @@ def test_a_stop_a_release_and_a_status_are_told_in_both_languages(
             "Đã bỏ",
             "Không có lệnh dừng nào",
             "10/240 phút",
+            "Bảng main: ok; đang hiện: Bão gần bờ (acked).",
+            "Bảng cho: dark; đang hiện: không gì (none). link_down",
         ),
         "en": (
             "2 order(s) stopped",
@@ -144,6 +150,8 @@ def test_a_stop_a_release_and_a_status_are_told_in_both_languages(
             "is released",
             "No stop stands",
             "10/240 min",
+            "Board main: ok; showing: Bão gần bờ (acked).",
+            "Board cho: dark; showing: nothing (none). link_down",
         ),
     }
     for word in (*words[lang], "disk_low", "console-1"):

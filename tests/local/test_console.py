@@ -21,6 +21,7 @@ from edge_agent.report import alerts, outbox
 from edge_agent.report.alerts import Alerts
 from edge_agent.report.outbox import Outbox
 from edge_agent.report.settings import ReportSettings
+from edge_agent.report.status import BoardNote
 from edge_agent.router import Router
 from hal.sim.control import CALLS_MAX, VirtualControl
 from hal.sim.database import VirtualDatabase
@@ -35,6 +36,23 @@ class Slow:
         if isinstance(asked, CollectRequest):
             raise TypeError("nobody foresaw this")
         return VerifyAnswer(fault=None)
+
+
+class OneBoard:
+    """A commune's board that shows a storm warning."""
+
+    def notes(self) -> tuple[BoardNote, ...]:
+        return (
+            BoardNote(
+                name="main",
+                state="ok",
+                why=(),
+                showing="bao-1",
+                page="Bão gần bờ",
+                grade="acked",
+                brightness=None,
+            ),
+        )
 
 
 class Box(Junction):
@@ -66,6 +84,7 @@ class Box(Junction):
                 alerts=self.alerts,
                 node="thon-3",
                 agent="0.1.0",
+                seeing=OneBoard(),
                 answers=self.answers,
             )
             life = asyncio.create_task(console.life(), name="console")
@@ -108,6 +127,17 @@ def test_status_says_how_the_node_is() -> None:
             "today": {"used_s": 0, "most_s": 14400},
             "today_emergency": {"used_s": 0, "most_s": 28800},
             "alerts": ["disk_low"],
+            "boards": [
+                {
+                    "name": "main",
+                    "state": "ok",
+                    "why": [],
+                    "showing": "bao-1",
+                    "page": "Bão gần bờ",
+                    "grade": "acked",
+                    "brightness": None,
+                }
+            ],
         }
 
     box.tell(story)
