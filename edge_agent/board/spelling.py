@@ -82,6 +82,7 @@ def clean(text: str) -> str:
         )
     for character in text:
         _refuse_undrawable(character)
+    _refuse_old_encodings(text)  # again: what is invisible may have stood between what belongs together
     return text
 
 

@@ -170,7 +170,7 @@ class Headlines:
     async def _fetched(self, url: str, known: _Feed) -> _Feed:
         """What the feed says now. Raises WebError, ValueError, FeedBroken."""
         etag = known.etag if known.headlines else None
-        download = await self._web.get(url, etag=etag)
+        download = await self._web.get(url, etag=etag, follow=self.allowed)
         try:
             if download.status == 304:
                 return replace(known, fetched_s=self._now_s())

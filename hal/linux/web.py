@@ -47,7 +47,14 @@ class UrllibWeb:
         self._workers = ThreadPoolExecutor(slots, thread_name_prefix="web")
         self._slots = asyncio.Semaphore(slots)
 
-    async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> Download:
+    async def get(
+        self,
+        url: str,
+        *,
+        offset: int = 0,
+        etag: str | None = None,
+        follow: Callable[[str], bool] | None = None,
+    ) -> Download:
         here = parse(url)
         headers = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", "Connection": "close"}
         if offset > 0:
@@ -71,6 +78,10 @@ class UrllibWeb:
                 here = parse(urljoin(here.url, location))
             except ValueError:
                 raise WebBroken(f"{shown(here)} redirects to something that is not http or https.") from None
+            if follow is not None and not follow(here.url):
+                raise WebBroken(
+                    f"The redirect to {shown(here)} is not followed: that address is not allowed."
+                )
         raise WebBroken(f"{shown(here)} is reached after more than {MAX_REDIRECTS} redirects.")
 
     def close(self) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hal.ports.sound import Frames
 
 
@@ -176,9 +178,16 @@ class Download(Protocol):
 class Web(Protocol):
     """HTTP(S) GET."""
 
-    async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> Download:
-        """Send a GET, following at most 5 redirects (http(s) only), asking for the range from
-        `offset` with If-Range `etag` when offset > 0, and with offset 0 for a body that is another than that of `etag`
+    async def get(
+        self,
+        url: str,
+        *,
+        offset: int = 0,
+        etag: str | None = None,
+        follow: Callable[[str], bool] | None = None,
+    ) -> Download:
+        """Send a GET, following at most 5 redirects (http(s) only; only to addresses that `follow`, when there is one,
+        says yes to; the others are WebBroken and never asked), asking for the range from `offset` with If-Range `etag` when offset > 0, and with offset 0 for a body that is another than that of `etag`
         (If-None-Match; 304 when it is the same). Any status returns; the body is not read yet.
         Raises WebUnreachable, WebTimeout (connect 10 s, silence 20 s), WebBroken, ValueError for a
         URL that is not http(s)."""

@@ -7,6 +7,7 @@ import hashlib
 import random
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,7 +106,14 @@ class VirtualWeb:
             retry_after_s=retry_after_s,
         )
 
-    async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> Download:
+    async def get(
+        self,
+        url: str,
+        *,
+        offset: int = 0,
+        etag: str | None = None,
+        follow: Callable[[str], bool] | None = None,
+    ) -> Download:
         for _ in range(MAX_REDIRECTS + 1):
             _check(url)
             page = await self._ask(url, offset, etag)
@@ -114,6 +122,8 @@ class VirtualWeb:
             url = _joined(url, page.redirect)
             if _ORIGIN.match(url) is None:
                 raise WebBroken("The page redirects to something that is not http or https.")
+            if follow is not None and not follow(url):
+                raise WebBroken(f"The redirect to {url} is not followed: that address is not allowed.")
         raise WebBroken(f"The page is reached after more than {MAX_REDIRECTS} redirects.")
 
     async def _ask(self, url: str, offset: int, etag: str | None) -> Page:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -61,11 +61,18 @@ class Network:
             finally:
                 self._sessions.discard(session)
 
-    async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> Download:
+    async def get(
+        self,
+        url: str,
+        *,
+        offset: int = 0,
+        etag: str | None = None,
+        follow: Callable[[str], bool] | None = None,
+    ) -> Download:
         """`hal.ports.Web`."""
         if not self._alive:
             raise WebUnreachable("No connection to the server: this process is dead.")
-        return await self._web.get(url, offset=offset, etag=etag)
+        return await self._web.get(url, offset=offset, etag=etag, follow=follow)
 
     def die(self, *, killed: bool) -> None:
         """The kernel closes a killed process's connections; without power nobody says a word, so

@@ -34,6 +34,18 @@ def test_a_decomposed_text_is_the_same_text(text: str) -> None:
     assert cleaned(composed) == composed
 
 
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(st.text(max_size=30))
+def test_what_was_cleaned_is_clean(text: str) -> None:
+    once = cleaned(text)
+    assert cleaned(once) == once
+
+
+def test_an_invisible_character_hides_no_old_encoding() -> None:
+    with pytest.raises(TextRefused, match="TCVN3 or VNI"):
+        spelling.clean("Vi\x08\u00d6t Nam")
+
+
 @pytest.mark.parametrize("wrong", ["Ðường", "Ɖường"])
 def test_look_alikes_of_the_barred_d_are_folded(wrong: str) -> None:
     assert spelling.clean(wrong) == "Đường"

@@ -99,7 +99,14 @@ class ScriptedWeb:
     def put(self, url: str, *replies: Reply) -> None:
         self.replies[url] = list(replies)
 
-    async def get(self, url: str, *, offset: int = 0, etag: str | None = None) -> ScriptedDownload:
+    async def get(
+        self,
+        url: str,
+        *,
+        offset: int = 0,
+        etag: str | None = None,
+        follow: Callable[[str], bool] | None = None,
+    ) -> ScriptedDownload:
         if not url.startswith(("http://", "https://")):
             raise ValueError("the scheme is not http or https")
         loop = asyncio.get_running_loop()

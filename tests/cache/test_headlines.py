@@ -187,6 +187,25 @@ def test_a_host_that_the_config_does_not_name_is_never_asked() -> None:
     assert portal.headlines.allowed("https://XA.vn:8443/rss?x=1")
 
 
+def test_a_portal_that_redirects_elsewhere_is_not_followed() -> None:
+    portal = Portal()
+
+    async def story() -> None:
+        portal.web.put(URL, redirect="http://169.254.169.254/rss")
+        portal.web.put("http://169.254.169.254/rss", rss("Không phải của ta"))
+        portal.headlines.want([URL])
+        await asyncio.sleep(60)
+        assert [request.url for request in portal.web.requests] == [URL]
+        assert portal.headlines.latest(URL, 24, 5) == ()
+        assert "not allowed" in portal.headlines.faults[URL]
+        portal.web.put(URL, redirect="https://xa.vn/rss.xml")
+        portal.web.put("https://xa.vn/rss.xml", rss("Của ta"))
+        await asyncio.sleep(3600)
+        assert portal.headlines.latest(URL, 24, 5) == ("Của ta",)
+
+    portal.run(story)
+
+
 def test_a_feed_that_is_too_large_or_hostile_is_given_up() -> None:
     portal = Portal()
     portal.web.put(URL, b"<rss>" + bytes(600_000))

@@ -130,6 +130,22 @@ def test_redirects_are_followed_five_times_and_no_more(web_bench: Bench) -> None
     web_bench.run(main)
 
 
+def test_a_redirect_goes_only_where_it_may(web_bench: Bench) -> None:
+    async def main() -> None:
+        web_bench.put("/other", Page(body=b"not for us"))
+        here = web_bench.put("/here", Page(body=b"here"))
+        near, away = (
+            web_bench.put("/near", Page(redirect="/here")),
+            web_bench.put("/away", Page(redirect="/other")),
+        )
+        assert await whole(await web_bench.web.get(near, follow=lambda url: url == here)) == b"here"
+        with pytest.raises(WebBroken, match="/other is not followed"):
+            await web_bench.web.get(away, follow=lambda url: url == here)
+
+    web_bench.run(main)
+    assert "/other" not in [path for path, _, _ in web_bench.asked()]
+
+
 @pytest.mark.parametrize(
     "url", ["ftp://a/b", "file:///etc/passwd", "media/a.mp3", "", "http://", "http:///a"]
 )
