@@ -24,6 +24,8 @@ class AdalightMatrix(Emulator):
         self._colours: bytearray | None = None
         self._wanted = 0
         self._image = self._nothing()
+        self._frame = b""
+        """The frame that is on the lamps, while nothing else is."""
         self.frames = 0
         self._shows(0, self._image, "run")
 
@@ -32,13 +34,14 @@ class AdalightMatrix(Emulator):
 
     def power_cycle(self, at_ns: int, *, keeps_memory: bool = False) -> None:
         """It begins dark."""
-        self._head, self._colours = b"", None
+        self._head, self._colours, self._frame = b"", None, b""
         self._image = self._nothing()
         self.deaf_until_ns = at_ns + 1_000 * MS
         self._shows(at_ns, self._image, "run")
 
     def foreign(self, at_ns: int, text: bytes) -> None:
         """Somebody's telephone shows something else."""
+        self._frame = b""
         self._image = centred(beside([block(code) for code in text]), self.columns, self.rows)
         self._shows(at_ns, self._image, "run")
 
@@ -65,6 +68,13 @@ class AdalightMatrix(Emulator):
                 self._colours, self._wanted = bytearray(), 3 * (256 * high + low + 1)
         return b""
 
+    def _swallows(self, received: bytes, place: int) -> int:
+        if self._colours is None:
+            return 0
+        many = min(len(received) - place, self._wanted - len(self._colours) - 1)
+        self._colours += received[place : place + many]
+        return many
+
     def _whole(self, colours: bytes, at_ns: int) -> None:
         self._colours = None
         if self.refuse_next:
@@ -75,6 +85,10 @@ class AdalightMatrix(Emulator):
         if len(colours) != 3 * lamps:
             self._minds(at_ns, "too_long", f"{len(colours) // 3} lamps for {lamps}")
             colours = colours[: 3 * lamps].ljust(3 * lamps, b"\0")
+        if colours == self._frame:
+            self._shows(at_ns, self._image, "run")
+            return
+        self._frame = colours
         most = max(colours)
         if most:
             self.brightness = round(most * 100 / 255)
