@@ -87,10 +87,23 @@ BOARDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # ---- status
     "box_board": (
-        "Bảng {name}: {state}; đang hiện: {page} ({grade}). {why}",
-        "Board {name}: {state}; showing: {page} ({grade}). {why}",
+        "Bảng {name}: {state}; đang hiện: {page} ({grade}).",
+        "Board {name}: {state}; showing: {page} ({grade}).",
     ),
-    "box_dark": ("không gì", "nothing"),
+    "box_board_ok": ("tốt", "well"),
+    "box_board_degraded": ("hiện được, nhưng có điều phải xem", "works, but needs a look"),
+    "box_board_dark": ("không tới được", "cannot be reached"),
+    "box_board_unknown": ("chưa biết chắc", "not known for sure"),
+    "box_board_nothing": ("không gì", "nothing"),
+    "box_board_help": (
+        "Xem nguồn và dây của bảng; rồi dừng nút và thử: sudo edge-agent board test {name}",
+        "Look at the board's power and cable; then stop the node and try: sudo edge-agent board test {name}",
+    ),
+    "box_grade_none": ("chưa gửi", "not sent"),
+    "box_grade_sent": ("đã gửi", "sent"),
+    "box_grade_acked": ("bảng đã nhận", "the board has confirmed"),
+    "box_grade_read_back": ("đã đọc lại từ bảng", "read back from the board"),
+    "box_grade_seen": ("camera hay cảm biến đã thấy", "seen by a sensor"),
     # ---- release
     "board_released": (
         "Bảng {name}: đã bỏ tin khẩn cấp và để tối.",

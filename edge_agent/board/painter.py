@@ -253,22 +253,29 @@ class Painter:
         return text
 
     def _beside(self, caption: str, width: int) -> Picture:
-        """A caption in the room beside a code. Raises TextRefused."""
-        height = self._small()
+        """A caption in the room beside a code, as large as it fits there. Raises TextRefused."""
         rows = self._settings.rows
         if width < GLYPH_ROWS:
             raise TextRefused(
                 ReasonCode.BAD_ARGS, "There is no room beside the QR code for a caption. Leave it out."
             )
-        (page,) = layout.pages_of(
-            caption,
-            measure=self._face(height).width,
-            width=width,
-            lines_per_page=max(1, rows // height),
-            pages_max=1,
-            reading=self._reading(emergency=False),
-        )
-        return self._block(page.lines, height, width, rows)
+        refusal: TextRefused | None = None
+        for height in (*self._heights(), self._small()):
+            try:
+                (page,) = layout.pages_of(
+                    caption,
+                    measure=self._face(height).width,
+                    width=width,
+                    lines_per_page=max(1, rows // height),
+                    pages_max=1,
+                    reading=self._reading(emergency=False),
+                )
+            except TextRefused as refused:
+                refusal = refused
+            else:
+                return self._block(page.lines, height, width, rows)
+        assert refusal is not None
+        raise refusal
 
     def _rolling(self, text: str) -> Page | None:
         """A text as one line that runs through a screen; None where none can be read."""

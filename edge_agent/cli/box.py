@@ -267,16 +267,7 @@ def _tell_status(answer: dict[str, Any], tongue: Language) -> None:
     for line in ("box_node", "box_online", "box_sounding", "box_quiet", "box_today", "box_alerts"):
         print(catalogue.say(line, tongue, **facts))
     for board in answer["boards"]:
-        why = " ".join(board["why"])
-        page = board["page"] or catalogue.say("box_dark", tongue)
-        facts = {
-            "name": board["name"],
-            "state": board["state"],
-            "page": page,
-            "grade": board["grade"],
-            "why": why,
-        }
-        print(catalogue.say("box_board", tongue, **facts).rstrip())
+        _tell_board(board, tongue)
     for muted in answer["muted"]:
         what = "box_muted_class" if muted["order"] is None else "box_muted_order"
         print(
@@ -284,6 +275,19 @@ def _tell_status(answer: dict[str, Any], tongue: Language) -> None:
                 what, tongue, **(muted | {"klass": muted["class"], "until": _until(muted["until"], tongue)})
             )
         )
+
+
+def _tell_board(board: dict[str, Any], tongue: Language) -> None:
+    state, grade = (
+        catalogue.say(f"box_board_{board['state']}", tongue),
+        catalogue.say(f"box_grade_{board['grade']}", tongue),
+    )
+    page = f"“{board['page']}”" if board["page"] else catalogue.say("box_board_nothing", tongue)
+    print(catalogue.say("box_board", tongue, name=board["name"], state=state, page=page, grade=grade))
+    for why in board["why"]:
+        print(f"  {why}")
+    if board["state"] == "dark":
+        print("  " + catalogue.say("box_board_help", tongue, name=board["name"]))
 
 
 def _until(text: str | None, tongue: Language) -> str:

@@ -75,6 +75,14 @@ def test_with_a_caption_beside_it_it_is_still_read() -> None:
     assert right, "the caption stands beside it"
 
 
+def test_a_caption_is_as_large_as_there_is_room_for() -> None:
+    picture = shown(ADDRESS, "Nộp hồ sơ", columns=640, rows=360, colours="full")
+    lit = [y for y in range(360) if any(picture.row(y)[3 * 362 :])]
+    assert lit[-1] - lit[0] > 180, "three lines of the largest letters"
+    small = shown(ADDRESS, "Mời bà con góp ý với ủy ban nhân dân xã", columns=192, rows=96, colours="rgb")
+    assert any(small.row(y)[x] for x in range(100, 192) for y in range(96)), "a longer one is smaller"
+
+
 @pytest.mark.parametrize(("columns", "rows"), [(96, 16), (192, 32), (256, 48), (40, 64)])
 def test_where_no_camera_could_read_it_it_is_refused_with_the_size_that_it_needs(
     columns: int, rows: int

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from edge_agent.board.grade import Grade
 from edge_agent.cli import carry_out
 from edge_agent.local.settings import RUNTIME, LocalSettings
 from hal.linux.control import short_path
 
 pytestmark = pytest.mark.realtime
 
-STATUS = {
+STATUS: dict[str, Any] = {
     "ok": True, "node": "thon-3", "agent": "0.1.0", "up_s": 61, "clock": "synced", "wall": "2026-11-23T00:00:00.000Z",
     "online": True, "volume": 70, "sounding": None, "waiting": 2, "suspended": 0, "amplifier": "off",
     "muted": [{"stop": "console-1", "issuer": "local-console", "order": None, "class": "priority", "until": None}],
@@ -28,7 +29,7 @@ STATUS = {
     "today_emergency": {"used_s": 0, "most_s": 28800}, "alerts": ["disk_low"],
     "boards": [
         {"name": "main", "state": "ok", "why": [], "showing": "bao-1", "page": "Bão gần bờ", "grade": "acked", "brightness": None},
-        {"name": "cho", "state": "dark", "why": ["link_down"], "showing": None, "page": "", "grade": "none", "brightness": None},
+        {"name": "cho", "state": "dark", "why": ["No such port."], "showing": None, "page": "", "grade": "none", "brightness": None},
     ],
 }  # fmt: skip
 
@@ -141,8 +142,9 @@ def test_a_stop_a_release_and_a_status_are_told_in_both_languages(
             "Đã bỏ",
             "Không có lệnh dừng nào",
             "10/240 phút",
-            "Bảng main: ok; đang hiện: Bão gần bờ (acked).",
-            "Bảng cho: dark; đang hiện: không gì (none). link_down",
+            "Bảng main: tốt; đang hiện: “Bão gần bờ” (bảng đã nhận).",
+            "Bảng cho: không tới được; đang hiện: không gì (chưa gửi).\n  No such port.\n",
+            "sudo edge-agent board test cho",
         ),
         "en": (
             "2 order(s) stopped",
@@ -150,12 +152,28 @@ def test_a_stop_a_release_and_a_status_are_told_in_both_languages(
             "is released",
             "No stop stands",
             "10/240 min",
-            "Board main: ok; showing: Bão gần bờ (acked).",
-            "Board cho: dark; showing: nothing (none). link_down",
+            "Board main: well; showing: “Bão gần bờ” (the board has confirmed).",
+            "Board cho: cannot be reached; showing: nothing (not sent).\n  No such port.\n",
+            "sudo edge-agent board test cho",
         ),
     }
     for word in (*words[lang], "disk_low", "console-1"):
         assert word in said
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_each_state_and_grade_of_a_board_has_its_words(
+    daemon: Daemon, run: Callable[..., int], lang: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boards = [
+        STATUS["boards"][0] | {"name": f"{state}-{grade.word}", "state": state, "grade": grade.word}
+        for state in ("ok", "degraded", "dark", "unknown")
+        for grade in Grade
+    ]
+    daemon.answers.append(json.dumps(STATUS | {"boards": boards}).encode() + b"\n")
+    assert run("status", "--lang", lang) == 0
+    said = capsys.readouterr().out
+    assert all(board["name"] in said for board in boards)
 
 
 def test_json_is_the_answer_itself(
