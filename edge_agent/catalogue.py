@@ -274,6 +274,16 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
         Advice("Cổng {found} đã được {other} dùng.", "Mỗi bảng một cổng: đổi cổng của một trong hai."),
         Advice("{found} is already used by {other}.", "Each board has its own: change one of the two."),
     ),
+    "not_with": _Entry(
+        Advice(
+            "Khóa này không đi cùng {other}: bảng mượn phải trả lại đúng như cũ.",
+            "Bỏ khóa này, hoặc bỏ {other}.",
+        ),
+        Advice(
+            "This key cannot stand with {other}: a lent board is handed back as it was found.",
+            "Leave this key out, or {other}.",
+        ),
+    ),
     "cannot_hand_back": _Entry(
         Advice(
             "Bảng dùng giao thức {found} không trả lại được nội dung của chủ nó.",

@@ -8,6 +8,7 @@ is not asked of it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import Enum
@@ -33,6 +34,7 @@ from edge_agent.board.protocols import (
     HandBack,
     Held,
     Plan,
+    Power,
     Release,
     SelfTest,
     SetClock,
@@ -90,6 +92,10 @@ class Panel:
         self._minute: datetime | None = None
         self._verified: set[Picture] = set()
         """Pictures that the board was asked for, and had."""
+        self._found_dark = False
+        """Its dots were switched off when we came."""
+        self._ours = False
+        """We have come, and have not handed it back."""
         self.status = Status()
         self.ready = False
 
@@ -120,7 +126,9 @@ class Panel:
         if self._undimmable:
             doubts.append("The board does not take a brightness; set board.brightness = [].")
         if self.status.dark:
-            doubts.append("The board says that its dots are switched off.")
+            doubts.append(
+                "The board says that its dots are switched off, and does not let the node switch them on."
+            )
         return doubts
 
     def lost(self) -> None:
@@ -147,9 +155,7 @@ class Panel:
         elif not (alert and self._believed):
             await self._set_up()
         if caps.tells_status:
-            status = await self._link.say(AskStatus())
-            assert isinstance(status, Status)
-            self.status = status
+            await self._light()
         if not caps.tells_plan:
             self._slots.clear()
             self._verified.clear()
@@ -162,8 +168,30 @@ class Panel:
 
     async def look(self) -> None:
         """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
-        if self.caps.tells_plan and not await self.is_ours():
+        if (self.caps.tells_plan and not await self.is_ours()) or (
+            self.caps.tells_status and self.caps.switches and (await self._asked()).dark
+        ):
             self.ready = False
+
+    async def _asked(self) -> Status:
+        status = await self._link.say(AskStatus())
+        assert isinstance(status, Status)
+        self.status = status
+        return status
+
+    async def _light(self) -> None:
+        """Ask how it is; switch its dots on where somebody has switched them off."""
+        dark = bool((await self._asked()).dark)
+        if not self._ours:
+            self._found_dark, self._ours = dark, True
+        if dark and self.caps.switches:
+            await self._switch(on=True)
+            await self._asked()
+
+    async def _switch(self, *, on: bool) -> None:
+        """Switch the dots; a board that refuses that may well take everything else."""
+        with contextlib.suppress(Refusal):
+            await self._link.say(Power(on=on))
 
     async def _audit(self) -> None:
         """Ask for each held picture; forget those that somebody has written over."""
@@ -251,6 +279,8 @@ class Panel:
         news = self._above != picture
         if now_ns - self._sure_ns > SURE_NS:
             await self.look()
+        if self.ready and news and caps.switches:  # whoever has switched it off since we asked
+            await self._switch(on=True)
         left_s = min(left_s, TAKE_OVER_MAX_S)
         what = self._used(picture) if caps.slots else picture
         if self.ready and await self._understood(TakeOver(what, left_s)):
@@ -264,6 +294,9 @@ class Panel:
             await self._link.say(Release())
         if self.caps.hands_back:
             await self._link.say(HandBack())
+        if self._found_dark and self.caps.switches:
+            await self._switch(on=False)
+        self._found_dark = self._ours = False
         self._ordinary = self._above = Sight.UNKNOWN
         self.ready = False
 

@@ -466,7 +466,7 @@ class Presenter:
         """Find the board well, or raise; then let it show everything anew."""
         alert = self._top is not None and self._top.takes_over
         await self._outlet.assure(alert=alert)
-        if local is not None:
+        if local is not None and not self._settings.requisitioned:  # a stranger's clock is left alone
             await self._outlet.set_clock(local)
         self._reassert_ns = self._clock.monotonic_ns() + self._settings.reassert_s * NS
         self._good_ns = self._clock.monotonic_ns()

@@ -221,6 +221,10 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.requisitioned and self.protocol not in HANDING_BACK:
             able_too = ", ".join(HANDING_BACK)
             yield "requisitioned", "cannot_hand_back", {"found": self.protocol, "valid": able_too}
+        if self.requisitioned and self.protocol != "screen":
+            for key in ("brightness", "full_light_lux"):
+                if getattr(self, key):
+                    yield key, "not_with", {"other": "requisitioned"}
 
     @property
     def line(self) -> SerialSettings:

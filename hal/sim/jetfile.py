@@ -93,6 +93,11 @@ class JetfileSign(Emulator):
         self._schedule = centred(beside([block(code) for code in text]), self.columns, self.rows)
         self._refresh(at_ns)
 
+    def switch_off(self, at_ns: int) -> None:
+        """Somebody switches its dots off with its remote control; an emergency is not seen on it, either."""
+        self._black = True
+        self._refresh(at_ns)
+
     def owner_plays(self, at_ns: int, text: bytes) -> None:
         """What its own playlist shows from now on, seen or not."""
         self._schedule = centred(beside([block(code) for code in text]), self.columns, self.rows)
@@ -289,8 +294,8 @@ class JetfileSign(Emulator):
 
     def _mode(self) -> int:
         for name, holds in (
-            ("emergency", self._emergency is not None),
             ("black", self._black),
+            ("emergency", self._emergency is not None),
             ("test", self._testing),
             ("stream", self._streaming),
         ):
@@ -300,12 +305,12 @@ class JetfileSign(Emulator):
 
     def _refresh(self, at_ns: int) -> None:
         kind: Literal["run", "priority"] = "run"
-        if self._emergency is not None:
+        if self._black:
+            dots = self._nothing()
+        elif self._emergency is not None:
             dots, kind = self._called(self._emergency), "priority"
             if not any(map(any, dots)):
                 dots, kind = (self._streamed if self._streaming else self._schedule), "run"
-        elif self._black:
-            dots = self._nothing()
         elif self._testing:
             dots = tuple(bytes([1]) * self.columns for _ in range(self.rows))
         else:

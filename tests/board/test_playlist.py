@@ -405,6 +405,58 @@ def test_a_requisitioned_board_is_used_in_its_time_and_handed_back_as_it_was_fou
     assert not village.violations()
 
 
+def test_a_lent_board_whose_owner_had_switched_it_off_is_lit_and_switched_off_again() -> None:
+    village = Village(protocol="jetfile", requisitioned=True)
+    sign = village.sign
+    assert isinstance(sign, JetfileSign)
+    sign.owner_plays(0, b"SALE")
+    sign.switch_off(0)
+    sign.clock = "the owner's"
+
+    async def story() -> None:
+        village.post(item("a", "Bão số 9"), requisitions=(lease(village, 30),))
+        await asyncio.sleep(60)
+        assert any(map(any, sign.current.dots))
+        await asyncio.sleep(1900)
+        assert not any(map(any, sign.current.dots))
+        assert sign.clock == "the owner's"
+
+    village.run(story)
+    assert not village.violations()
+
+
+@pytest.mark.parametrize("precedence", [ROUTINE, EMERGENCY])
+def test_a_board_that_somebody_switches_off_is_lit_again(precedence: Precedence) -> None:
+    village = Village(protocol="jetfile")
+    sign = village.sign
+    assert isinstance(sign, JetfileSign)
+
+    async def story() -> None:
+        village.ask("Lũ quét", precedence, for_s=7200)
+        await asyncio.sleep(60)
+        sign.switch_off(village.outside.monotonic_ns())
+        await asyncio.sleep(90 if precedence is EMERGENCY else 960)
+        assert sign.current.kind == ("priority" if precedence is EMERGENCY else "run")
+        assert village.presenter.health() == ("ok", [])
+
+    village.run(story)
+
+
+def test_an_emergency_lights_a_board_that_was_switched_off_at_once() -> None:
+    village = Village(protocol="jetfile")
+    sign = village.sign
+    assert isinstance(sign, JetfileSign)
+
+    async def story() -> None:
+        await asyncio.sleep(60)
+        sign.switch_off(village.outside.monotonic_ns())
+        village.ask("Lũ quét", EMERGENCY, for_s=600)
+        await asyncio.sleep(3)
+        assert sign.current.kind == "priority"
+
+    village.run(story)
+
+
 def test_not_even_an_emergency_touches_it_outside_its_time() -> None:
     village = Village(protocol="jetfile", requisitioned=True)
     sign = village.sign

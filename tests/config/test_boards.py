@@ -80,6 +80,11 @@ def test_what_a_boards_language_cannot_do_is_refused(keys: str, problem: tuple[s
     assert refused(f"[board]\n{keys}\n") == [problem]
 
 
+def test_a_lent_boards_brightness_is_its_owners() -> None:
+    text = '[board]\nprotocol = "jetfile"\nrequisitioned = true\nbrightness = ["06:00 100"]\n'
+    assert refused(text) == [("not_with", "board.brightness", 10)]
+
+
 def test_it_is_refused_in_further_boards_too() -> None:
     text = '[boards.cho]\ndevice = "/dev/b"\nprotocol = "hanover"\ncolours = "rgb"\n'
     assert refused(text) == [("bad_choice", "boards.cho.colours", 10)]
