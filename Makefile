@@ -50,8 +50,9 @@ help: ## list what can be made
 demo: apt-run venv ## a bulletin, an emergency and a notice on virtual hardware, in under 90 s (ARGS=--json, ARGS="--programme FILE")
 	@$(BIN)/edge-agent demo $(ARGS)
 
+# The tests start hundreds of processes; where bytecode may not be written each of them would compile the agent anew.
 test: apt-test dev ## every test, on three processes, because many wait (ARGS="tests/playout -x" for some)
-	@$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: dev ## style, types, import contracts, lock file
 	@$(BIN)/ruff check .

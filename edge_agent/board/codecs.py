@@ -26,6 +26,7 @@ def codec_of(settings: BoardSettings) -> Codec:
                 address=(settings.sign_type + settings.sign_address).encode("ascii"),
                 answers=settings.answers,
                 reads_back=settings.reads_back,
+                flash=settings.keeps_in_flash,
             )
         case "jetfile":
             return JetfileCodec(

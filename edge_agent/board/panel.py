@@ -152,11 +152,11 @@ class Panel:
             assert isinstance(plan, Plan)
             if not plan.ours:
                 await self._set_up()
-        elif not (alert and self._believed):
+        elif not (self._believed and (alert or self._lasting)):
             await self._set_up()
         if caps.tells_status:
             await self._light()
-        if not caps.tells_plan:
+        if not caps.tells_plan and not self._lasting:
             self._slots.clear()
             self._verified.clear()
         await self._link.say(Settle())
@@ -165,6 +165,11 @@ class Panel:
         if caps.reads_back:
             await self._audit()
         self.ready = True
+
+    @property
+    def _lasting(self) -> bool:
+        """Whether its memory outlives its power: what it was once sent is not sent again, because it wears."""
+        return self.caps.storage == "flash"
 
     async def look(self) -> None:
         """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
@@ -222,8 +227,8 @@ class Panel:
             return
         if self._wear is not None and not self._wear.spend(urgent=urgent):
             raise WriteBudgetSpent(
-                f"The board keeps pictures in flash and has been written {self._wear.most} times today "
-                "(board.flash_writes_a_day); until midnight only emergencies are."
+                f"The board keeps pictures in flash, and {self._wear.most} were written within a day "
+                "(board.flash_writes_a_day). Emergencies are shown all the same; the rest waits until the day is over."
             )
         used = {slot: held for held, slot in self._slots.items()}
         if len(used) < self.caps.slots:

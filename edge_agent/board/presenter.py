@@ -251,8 +251,7 @@ class Presenter:
         top: Showing | None = turn
         if notice is not None and (turn is None or notice.precedence >= turn.precedence):
             top = notice
-        if top is None:
-            top = await self._bill.idle(local)
+        top = top or await self._bill.idle(local)
         alert = top is not None and top.takes_over
         self._percent = self._lighting.percent(local, self._lux(), emergency=alert)
         return None if self._percent == DARK else top
@@ -276,7 +275,7 @@ class Presenter:
             return
         pictures = [page.picture for page in top.pages]
         ahead = await self._ahead(top, local)
-        following = pictures[(top.index + 1) % len(pictures)] if ahead is None else ahead
+        following = pictures[(top.index + 1) % len(pictures)] if ahead is None else ahead.pages[0].picture
         if not outlet.holds(top.page.picture):
             await self._store(top.page.picture, top, pictures)
         elif await self._put(top):
@@ -285,7 +284,8 @@ class Presenter:
         elif (ahead is not None or len(pictures) > 1) and now_ns >= top.due_ns and outlet.holds(following):
             self._turn_page(top)
         elif missing := [picture for picture in [following, *pictures] if not outlet.holds(picture)]:
-            await self._store(missing[0], top, [*pictures, following])
+            owner = top if missing[0] in pictures else ahead or top
+            await self._store(missing[0], owner, [*pictures, following])
         elif isinstance(top, Notice) and top.ticket is not None:
             await self._desk.aired(top)
         elif await self._looked(now_ns):
@@ -323,12 +323,11 @@ class Presenter:
         if not rolling.cancelled():
             rolling.result()
 
-    async def _ahead(self, top: Showing, local: datetime | None) -> Picture | None:
-        """The first page of whose turn it is next, when the last page of a turn stands."""
+    async def _ahead(self, top: Showing, local: datetime | None) -> Turn | None:
+        """Whose turn it is next, when the last page of a turn stands."""
         if not isinstance(top, Turn) or top.item is None or top.index + 1 < len(top.pages):
             return None
-        turn = await self._bill.ahead(local)
-        return None if turn is None else turn.pages[0].picture
+        return await self._bill.ahead(local)
 
     def _turn_page(self, top: Showing) -> None:
         """The page has stood long enough."""
@@ -362,21 +361,24 @@ class Presenter:
             left_s = min(left_s, (top.until_ns - self._clock.monotonic_ns()) / NS)
         return await self._outlet.take_over(picture, left_s=left_s)
 
-    async def _store(self, picture: Picture, top: Showing, keep: list[Picture]) -> None:
+    async def _store(self, picture: Picture, owner: Showing, keep: list[Picture]) -> None:
         """Give the board a picture; one that wears out is spared what is not an emergency."""
         try:
-            await self._outlet.store(picture, keep=keep, urgent=top.takes_over)
+            await self._outlet.store(picture, keep=keep, urgent=owner.takes_over)
         except WriteBudgetSpent as spent:
             if self._spent is None:
                 logger.warning("No more is written to the board today. board=%s why=%s", self._name, spent)
             self._spent = str(spent)
-            if isinstance(top, Notice) and top.ticket is not None:
-                self._desk.end(top, OrderState.FAILED, Reason(ReasonCode.UNSUPPORTED, self._spent))
-            elif isinstance(top, Turn):
-                self._bill.pass_over(top, self._spent)
+            if owner is self._top:
+                await self._outlet.show(None)  # what stood before may be out of date by now
+            if isinstance(owner, Turn) and owner.item is not None:
+                self._bill.pass_over(owner, self._spent)
+                return
+            if isinstance(owner, Notice):
+                self._desk.end(owner, OrderState.FAILED, Reason(ReasonCode.GOVERNOR, self._spent))
             await self._sleep(SLICE_S)
         else:
-            self._spent = None
+            self._spent = self._spent if owner.takes_over else None
 
     async def _stand_aside(self) -> None:
         """Somebody else's board: hand it back as it was found, and wait."""

@@ -89,6 +89,12 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     reads_back: Annotated[
         bool, Meta(description="alpha: the model gives the dots of its pictures back (command J)")
     ] = False
+    keeps_in_flash: Annotated[
+        bool,
+        Meta(
+            description="alpha: the model keeps pictures in flash or EEPROM, which wears; see flash_writes_a_day"
+        ),
+    ] = False
     columns: Annotated[int, Meta(ge=16, le=4096, description="width of the board, in dots")] = 96
     rows: Annotated[
         int, Meta(ge=GLYPH_ROWS, le=4096, description="height of the board, in dots; a line of text takes 16")
@@ -221,6 +227,8 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.requisitioned and self.protocol not in HANDING_BACK:
             able_too = ", ".join(HANDING_BACK)
             yield "requisitioned", "cannot_hand_back", {"found": self.protocol, "valid": able_too}
+        if self.keeps_in_flash and self.idle == "clock" and not self.own_digits:
+            yield "keeps_in_flash", "needs_other_key", {"other": 'own_digits = true | idle = "dark"'}
         if self.requisitioned and self.protocol != "screen":
             for key in ("brightness", "full_light_lux"):
                 if getattr(self, key):

@@ -1,13 +1,14 @@
 """An RSS or Atom feed's bytes to headlines that may be shown to a village (pure; slow, called on a thread).
 
-The parser is feedparser, which understands every feed there is, and much that is none. It is only given bytes, never an
-address; a body that declares entities is not given to it at all.
+The parser is feedparser, which understands every feed there is, and much that is none. It opens what it is given where that
+is the name of a file, bytes too, so it is given an open one; a body that declares entities is not given to it at all.
 """
 
 from __future__ import annotations
 
 import calendar
 import html
+import io
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -40,14 +41,15 @@ def headlines(body: bytes) -> tuple[Headline, ...]:
     """The headlines in the feed's order, cleaned; what cannot be shown is left out. Raises FeedBroken."""
     if len(body) > BYTES_MAX:
         raise FeedBroken(f"The feed has more than {BYTES_MAX} bytes.")
-    if _ENTITY.search(body):
+    plain = body.replace(b"\0", b"")  # UTF-16 has a zero beside each letter
+    if _ENTITY.search(plain):
         raise FeedBroken("The feed declares entities of its own, which no portal needs.")
-    if not _END.search(body[-400:].replace(b"\0", b"")):  # UTF-16 has a zero beside each letter
+    if not _END.search(plain[-400:]):
         raise FeedBroken("The feed is cut short, or this is none.")
     import feedparser
 
     try:
-        found: Any = feedparser.parse(body, sanitize_html=True, resolve_relative_uris=False)
+        found: Any = feedparser.parse(io.BytesIO(body), sanitize_html=True, resolve_relative_uris=False)
     except Exception as error:  # the library promises none, and keeps no list of those that come all the same
         raise FeedBroken(f"The feed cannot be read ({type(error).__name__}).") from error
     if not found.get("version"):

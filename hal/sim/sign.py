@@ -72,6 +72,7 @@ class AlphaSign(Emulator):
         self._pool = pool_bytes
         self.frames = 0
         """Frames carried out."""
+        self.pictures_written = 0
         self.clock = ""
         """HHMM, as it was set last."""
         self.day = ""
@@ -206,6 +207,7 @@ class AlphaSign(Emulator):
         if any(dot not in b"012345678" for line in lines for dot in line):
             raise _Refused("illegal", f"picture {label!r} has a dot of no colour")
         cells = [bytes(_CELL[dot] for dot in line[:columns].ljust(columns, b"0")) for line in lines]
+        self.pictures_written += 1
         file.picture = tuple(cells + [bytes(columns)] * (rows - len(cells)))
 
     def _write_special(self, label: bytes, rest: bytes, at_ns: int) -> None:  # noqa: C901, PLR0912 - one case a function

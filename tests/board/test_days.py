@@ -17,7 +17,7 @@ from edge_agent.model import NS, Precedence
 from tests.board.conftest import Village, item
 
 REASSERT_S = 900
-HOURS = int(os.environ.get("EDGE_AGENT_BOARD_HOURS", "3"))
+HOURS = int(os.environ.get("EDGE_AGENT_BOARD_HOURS", "2"))
 """Of the day, in the ordinary run."""
 KINDS: dict[str, dict[str, Any]] = {
     "alpha": {},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edge_agent.cache import feed
@@ -54,6 +56,22 @@ def test_other_encodings_are_understood_or_left_out(encoding: str) -> None:
 def test_what_is_no_feed_or_hostile_is_refused_with_a_sentence(body: bytes) -> None:
     with pytest.raises(FeedBroken, match=r"\.$"):
         feed.headlines(body)
+
+
+def test_a_body_that_is_the_name_of_a_file_opens_none(tmp_path: Path) -> None:
+    path = tmp_path / "<" / "rss>"
+    path.parent.mkdir()
+    path.write_text(RSS, encoding="utf-8")
+    with pytest.raises(FeedBroken, match="no RSS or Atom feed"):
+        feed.headlines(str(path).encode())
+
+
+def test_entities_are_found_in_wide_letters_too() -> None:
+    hostile = (
+        '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE rss [<!ENTITY a "aa">]>' + RSS.split("?>", 1)[1]
+    )
+    with pytest.raises(FeedBroken, match="entities"):
+        feed.headlines(hostile.encode("utf-16"))
 
 
 def test_a_feed_cut_short_is_refused_because_its_last_headline_may_be_half_a_one() -> None:

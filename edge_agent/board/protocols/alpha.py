@@ -205,6 +205,7 @@ class AlphaCodec:
         address: bytes = b"Z00",
         answers: bool = True,
         reads_back: bool = False,
+        flash: bool = False,
     ) -> None:
         assert 1 <= slots <= len(PICTURE_LABELS)
         assert colours in DEPTH, "a SMALL DOTS picture has one colour, or red and green"
@@ -224,6 +225,7 @@ class AlphaCodec:
             clock=True,
             clock_text=True,
             erases_on_set_up=True,
+            storage="flash" if flash else "ram",
         )
         self._colours = colours
         self._address = address
