@@ -26,6 +26,8 @@ SCALABLE_ROWS: Final = 24
 SCREEN_LINES: Final = range(3, 17)
 """On a screen a line is a third to a sixteenth of the height."""
 SCREEN_LINES_ORDINARY: Final = 8
+ROLLING_LINES: Final = (3, 4, 6, 8)
+"""A line that runs is one of so many, the longer the smaller."""
 CAPTION_ROWS: Final = 48
 """On lower boards a caption has a page of its own."""
 CODE_S: Final = 15.0
@@ -278,20 +280,23 @@ class Painter:
         raise refusal
 
     def _rolling(self, text: str) -> Page | None:
-        """A text as one line that runs through a screen; None where none can be read."""
+        """A text as one line that runs through a screen, as large as its strip may be; None where none can be read."""
         settings = self._settings
         one_line = text.replace("\n", " ")
-        height = settings.rows // SCREEN_LINES[0] if settings.rows >= 3 * SCALABLE_ROWS else settings.rows
-        face = self._face(height)
-        pace = scroll.speed(one_line, measure=face.width, width=settings.columns) if self._full else None
-        if pace is None:
-            return None
-        width = face.width(one_line)
-        if width * settings.rows > STRIP_DOTS_MAX:
-            return None
-        strip = scroll.Strip(self._block([one_line], height, width, settings.rows), pace)
-        first = scroll.window(strip, settings.columns, 0)
-        return Page(one_line, first, scroll.pass_s(strip, settings.columns), strip)
+        heights = [
+            settings.rows // lines for lines in ROLLING_LINES if settings.rows >= lines * SCALABLE_ROWS
+        ]
+        for height in (heights or [settings.rows]) if self._full else ():
+            face = self._face(height)
+            pace = scroll.speed(one_line, measure=face.width, width=settings.columns)
+            width = face.width(one_line)
+            if pace is None or width * height > STRIP_DOTS_MAX:
+                continue
+            top = (settings.rows - height) // 2
+            strip = scroll.Strip(self._block([one_line], height, width, height), pace, top)
+            first = scroll.sight(strip, settings.columns, settings.rows, 0)
+            return Page(one_line, first, scroll.pass_s(strip, settings.columns), strip)
+        return None
 
     def _within_light(self, page: Page) -> Page:
         """Raise TextRefused when a page needs more light than the power supply is made for."""
@@ -306,7 +311,7 @@ class Painter:
 
 
 STRIP_DOTS_MAX: Final = 8_000_000
-"""24 MB: some 300 characters on a screen of 1080 rows."""
+"""24 MB: some 120 characters in letters of 360 rows, 800 in letters of 135."""
 
 
 def _painted(

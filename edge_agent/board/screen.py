@@ -132,7 +132,10 @@ class ScreenPanel:
         while frame / scroll.FRAMES_PER_S < seconds:
             elapsed_s = (self._clock.monotonic_ns() - began_ns) / NS
             at = scroll.offset(strip, self.caps.columns, from_s + elapsed_s)
-            await self._draw(scroll.window(strip, self.caps.columns, at))
+            if frame == 0:
+                await self._draw(scroll.sight(strip, self.caps.columns, self.caps.rows, at))
+            else:
+                await self._draw(scroll.window(strip, self.caps.columns, at), top=strip.top)
             frame = max(frame + 1, int(elapsed_s * scroll.FRAMES_PER_S) + 1)
             next_ns = began_ns + round(frame / scroll.FRAMES_PER_S * NS)
             await asyncio.sleep(max(0.0, (next_ns - self._clock.monotonic_ns()) / NS))
@@ -149,8 +152,8 @@ class ScreenPanel:
         """Closing puts back what was there."""
         self.lost()
 
-    async def _draw(self, picture: Picture | None) -> None:
-        """The viewport's pixels, scaled and dimmed."""
+    async def _draw(self, picture: Picture | None, *, top: int = 0) -> None:
+        """The viewport's pixels from a row on, scaled and dimmed."""
         assert self._surface is not None, "assure comes first"
         drawn = picture or dark(self.caps.columns, self.caps.rows, self.caps.colours)
         pixels = _rgb(drawn, self._percent)
@@ -159,7 +162,11 @@ class ScreenPanel:
             pixels = cells.repeat(self._scale, axis=0).repeat(self._scale, axis=1).tobytes()
         x, y = self._place
         await self._surface.draw(
-            pixels, x=x, y=y, width=drawn.width * self._scale, height=drawn.height * self._scale
+            pixels,
+            x=x,
+            y=y + top * self._scale,
+            width=drawn.width * self._scale,
+            height=drawn.height * self._scale,
         )
         self._seen = drawn
 

@@ -20,10 +20,13 @@ FRAMES_PER_S: Final = 25
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A picture as high as the board and as long as the text, and how fast it runs from right to left."""
+    """A picture as high as the line and as long as the text, and how fast it runs from right to left. The rest of the
+    screen stays dark, and is not drawn again for each frame."""
 
     picture: Picture
     dots_per_s: float
+    top: int = 0
+    """The screen's row at which it begins."""
 
 
 def speed(text: str, *, measure: Callable[[str], int], width: int) -> float | None:
@@ -50,7 +53,7 @@ def offset(strip: Strip, width: int, elapsed_s: float) -> int:
 
 
 def window(strip: Strip, width: int, at: int) -> Picture:
-    """What the board shows when column `at` of the strip stands at its left edge."""
+    """What the strip's rows show when its column `at` stands at the left edge."""
     picture = strip.picture
     dot = picture.colours.bytes_a_dot
     first, last = max(0, at), min(picture.width, at + width)
@@ -63,3 +66,11 @@ def window(strip: Strip, width: int, at: int) -> Picture:
             (bytes(before * dot) + inside + bytes(after * dot))[: width * dot].ljust(width * dot, b"\0")
         )
     return Picture(width, picture.height, picture.colours, b"".join(lines))
+
+
+def sight(strip: Strip, columns: int, rows: int, at: int) -> Picture:
+    """The whole screen at that moment."""
+    band = window(strip, columns, at)
+    line = bytes(columns * band.colours.bytes_a_dot)
+    below = rows - strip.top - band.height
+    return Picture(columns, rows, band.colours, line * strip.top + band.cells + line * below)

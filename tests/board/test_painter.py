@@ -191,7 +191,8 @@ def test_a_text_runs_on_a_screen_and_stands_on_lamps() -> None:
     screen = table(columns=1280, rows=120, colours="full", lit_percent_max=100)
     (page,) = screen.draw_now(TextJob(text=NOTICE, scroll=True))
     assert page.strip is not None
-    assert page.strip.picture.width > 1280 or page.strip.picture.height == 120
+    assert (page.strip.picture.height, page.strip.top) == (40, 40), "a third of the screen, in its middle"
+    assert len(page.picture.cells) == 1280 * 120 * 3
     assert page.dwell_s == pytest.approx((page.strip.picture.width + 1280) / page.strip.dots_per_s)
     assert all(
         one.strip is None for one in table(columns=192, rows=32).draw_now(TextJob(text=NOTICE, scroll=True))

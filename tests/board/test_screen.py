@@ -12,7 +12,7 @@ from edge_agent.board.presenter import Presenter
 from edge_agent.board.screen import WATCH_S, ScreenPanel
 from edge_agent.board.settings import BoardSettings
 from edge_agent.clocktrust import ClockSettings, ClockTrust
-from edge_agent.model import NS, BoardShow, Finished, Issuer, OrderId, OrderState, Precedence
+from edge_agent.model import NS, BoardClear, BoardShow, Finished, Issuer, OrderId, OrderState, Precedence
 from edge_agent.playlist import Item, Playlist, TextContent
 from hal.sim import loop
 from hal.sim.clock import VirtualClock
@@ -236,10 +236,22 @@ def test_a_line_runs_through_and_gives_way_to_an_emergency_at_once() -> None:
         item = Item(
             key=OrderId("tin@v1"), issuer=Issuer("xa"), precedence=Precedence.ROUTINE, content=content
         )
+        await hall.shown(ALARM)
+        clear = BoardClear(
+            id=OrderId("weg"), issuer=Issuer("xa"), precedence=Precedence.ROUTINE, deadline_ns=2**62
+        )
         hall.presenter.post(Playlist(version=1, items=(item,)))
+        ticket = hall.presenter.clear(clear)
+        if await ticket.granted():
+            ticket.begin()
+        await ticket.ended()
         await asyncio.sleep(20)
         sights = {seen.digest for seen in hall.screen.seen}
         assert len(sights) > 100, "it moves"
+        row = 3 * 200
+        assert not any(hall.viewport()[: 32 * row]), "nothing else is left above the line"
+        assert any(hall.viewport()[32 * row : 64 * row])
+        assert not any(hall.viewport()[64 * row :])
         began_ns = hall.clock.monotonic_ns()
         await hall.shown(ALARM, Precedence.EMERGENCY)
         assert hall.clock.monotonic_ns() - began_ns < NS // 2
