@@ -134,6 +134,16 @@ class JetfileSign(Emulator):
         heard.clear()
         return self._packet(whole, at_ns)
 
+    def _swallows(self, received: bytes, place: int) -> int:
+        """The arguments and the data of a packet whose head is whole, but for its last byte."""
+        heard = self._heard
+        if len(heard) < 16 or heard[0] != 0x55:
+            return 0
+        length = 16 + 4 * heard[14] + heard[4] + 256 * heard[5]
+        many = max(0, min(len(received) - place, length - len(heard) - 1))
+        heard += received[place : place + many]
+        return many
+
     def _first_format(self, at_ns: int) -> bytes:
         """01 Z 00 02 A 0F disk folder label 06 text 04: stored, nothing answered."""
         heard = self._heard

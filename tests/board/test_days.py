@@ -147,7 +147,7 @@ def test_on_a_good_day_a_board_minds_nothing_at_all(kind: str) -> None:
 
     async def story() -> None:
         village.post(item("a", "Họp"), item("b", "Xã"))
-        for _ in range(4):
+        for _ in range(2):
             await asyncio.sleep(1200)
             village.ask("Lũ!", Precedence.EMERGENCY, for_s=300)
             await asyncio.sleep(600)

@@ -39,7 +39,7 @@ def test_somebody_elses_address_is_somebody_elses() -> None:
     assert wire.seen() == DOT
 
 
-@settings(derandomize=True, deadline=None, max_examples=80)
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(pictures("hanover", columns=120, rows=40), st.integers(0, 15))
 def test_a_public_library_makes_the_same_image_packets(picture: Picture, address: int) -> None:
     image = np.frombuffer(picture.cells, dtype=np.uint8).reshape(picture.height, picture.width).astype(bool)

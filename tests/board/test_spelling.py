@@ -34,7 +34,7 @@ def test_a_decomposed_text_is_the_same_text(text: str) -> None:
     assert cleaned(composed) == composed
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.text(max_size=30))
 def test_what_was_cleaned_is_clean(text: str) -> None:
     once = cleaned(text)
