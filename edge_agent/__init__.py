@@ -31,7 +31,7 @@ imports run in the same direction, top to bottom, and results return as the valu
                                             jitter_buffer (TANK) holes feedback statistics opus decoder concealment edits line reception packetiser
     playout/        OUTLET: loudspeaker     channel (TANK) arbiter amplifier turn deck pump gain leveller loud noise source sources suite appointment line_in steering rate loudness readiness announcement
                                             guard governor stops daybook rules awaken silent settings
-    board/          OUTLET: notice board    boards presenter desk bill rota proof grade health selftest requisition lighting notices outlet panel screen wear air drawing painter clockface images qr scroll page layout spelling raster dots picture link codecs
+    board/          OUTLET: notice board    boards presenter desk bill rota proof grade health selftest requisition lease lighting notices outlet panel screen wear air drawing painter clockface images qr scroll rolling page layout spelling raster dots picture link codecs
                                             protocols/alpha jetfile hanover adalight settings
     report/         OUTLET: to the server   asrun outbox (TANK) shelf alerts status meter blackbox settings
     cache/          cellar: media           store (TANK) steward manifest assets hashing incoming fetcher download feed headlines settings

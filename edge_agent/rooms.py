@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from edge_agent import __version__, kept
-from edge_agent.board import notices
+from edge_agent.board import lease, notices
 from edge_agent.board.air import Air
 from edge_agent.board.bill import Sources
 from edge_agent.board.boards import Boards
@@ -84,6 +84,7 @@ SCHEMAS: Final = (
     fired.SCHEMA,
     meter.SCHEMA,
     blackbox.SCHEMA,
+    lease.SCHEMA,
 )
 """Every room's tables, for the one database."""
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edge_agent.board.air import Air
-from edge_agent.board.presenter import BoardState, Presenter
+from edge_agent.board.health import BoardState
+from edge_agent.board.presenter import Presenter
 from edge_agent.board.proof import Proof
 from edge_agent.errors import Refused, TextRefused
 from edge_agent.model import (
@@ -68,8 +69,9 @@ class Boards:
         return self._asked(intent, {name: one.show(intent) for name, one in addressed.items()})
 
     def clear(self, intent: BoardClear) -> Ticket:
-        """Take notices down, on every board. Raises Refused."""
-        return self._asked(intent, {name: one.clear(intent) for name, one in self._presenters.items()})
+        """Take notices down, on every board that is ours to touch. Raises Refused."""
+        ours = {name: one for name, one in self._presenters.items() if one.ours} or self._presenters
+        return self._asked(intent, {name: one.clear(intent) for name, one in ours.items()})
 
     @property
     def wanted(self) -> tuple[OrderId, ...]:

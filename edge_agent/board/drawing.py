@@ -109,8 +109,20 @@ class DrawingTable:
                 texts = clockface.texts(local, celsius, place)
                 return self._painter.several([spelling.clean(text) for text in texts])
             case HeadlinesJob(lines=lines):
-                cleaned = [spelling.clean(line) for line in lines]
-                return tuple(page for line in cleaned for page in self._painter.text(line, emergency=False))
+                return self._headlines(lines)
+
+    def _headlines(self, lines: Sequence[str]) -> tuple[Page, ...]:
+        """Those that can be drawn; nobody who has written them knew this board. Raises TextRefused where none can."""
+        pages: list[Page] = []
+        refusal: TextRefused | None = None
+        for line in lines:
+            try:
+                pages += self._painter.text(spelling.clean(line), emergency=False)
+            except TextRefused as refused:
+                refusal = refused
+        if not pages and refusal is not None:
+            raise refusal
+        return tuple(pages)
 
     def _bytes(self) -> int:
         return sum(

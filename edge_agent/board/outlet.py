@@ -17,8 +17,16 @@ class WriteBudgetSpent(BoardFault):
     """A board that keeps pictures in flash has been written to as often as it may be today."""
 
 
+def room_for(all_of_it: list[Picture], least: list[Picture], caps: Caps) -> list[Picture]:
+    """What a board should hold: all of it, or, where that is more than it has slots for, the page and the next one."""
+    return least if caps.slots and len({*all_of_it}) >= caps.slots else all_of_it
+
+
 class BoardOutlet(Protocol):
     """One board. Every async method may raise SerialError, ScreenError or BoardFault; then call `lost`."""
+
+    found_dark: bool | None
+    """Its dots were switched off when we came, and `hand_back` leaves them so; None: not known yet."""
 
     @property
     def caps(self) -> Caps:

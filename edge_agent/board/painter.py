@@ -79,7 +79,7 @@ class Painter:
 
     def _set(self, text: str, *, emergency: bool, rolls: bool) -> tuple[Page, ...]:
         """In the fonts as they are. Raises TextRefused."""
-        if rolls and (page := self._rolling(text)) is not None:
+        if rolls and not emergency and (page := self._rolling(text)) is not None:
             return (page,)
         refusal: TextRefused | None = None
         heights = list(self._heights())

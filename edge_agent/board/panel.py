@@ -92,10 +92,11 @@ class Panel:
         self._minute: datetime | None = None
         self._verified: set[Picture] = set()
         """Pictures that the board was asked for, and had."""
-        self._found_dark = False
-        """Its dots were switched off when we came."""
-        self._ours = False
-        """We have come, and have not handed it back."""
+        self.found_dark: bool | None = None
+        self._stays_dark = False
+        """It says that its dots are switched off, and they cannot be switched on: nothing waits for that any more."""
+        self._unclockable = False
+        """It does not take the time."""
         self.status = Status()
         self.ready = False
 
@@ -174,7 +175,10 @@ class Panel:
     async def look(self) -> None:
         """Find out whether the board still has our pictures; if not, it is no longer `ready`."""
         if (self.caps.tells_plan and not await self.is_ours()) or (
-            self.caps.tells_status and self.caps.switches and (await self._asked()).dark
+            self.caps.tells_status
+            and self.caps.switches
+            and not self._stays_dark
+            and (await self._asked()).dark
         ):
             self.ready = False
 
@@ -187,11 +191,12 @@ class Panel:
     async def _light(self) -> None:
         """Ask how it is; switch its dots on where somebody has switched them off."""
         dark = bool((await self._asked()).dark)
-        if not self._ours:
-            self._found_dark, self._ours = dark, True
+        if self.found_dark is None:
+            self.found_dark = dark
         if dark and self.caps.switches:
             await self._switch(on=True)
-            await self._asked()
+            dark = bool((await self._asked()).dark)
+        self._stays_dark = dark
 
     async def _switch(self, *, on: bool) -> None:
         """Switch the dots; a board that refuses that may well take everything else."""
@@ -234,9 +239,8 @@ class Panel:
         if len(used) < self.caps.slots:
             slot = next(free for free in range(self.caps.slots) if free not in used)
         else:
-            oldest = next(
-                held for held in self._slots if held not in keep and held not in (self._ordinary, self._above)
-            )
+            free = [held for held in self._slots if held not in (self._ordinary, self._above)]
+            oldest = next((held for held in free if held not in keep), free[0])
             slot = self._slots.pop(oldest)
             self._verified.discard(oldest)
         for _ in range(ATTEMPTS):
@@ -296,12 +300,13 @@ class Panel:
     async def hand_back(self) -> None:
         """End what we show; what was there before is seen again."""
         if self.caps.takeover:
-            await self._link.say(Release())
+            with contextlib.suppress(Refusal):  # there was none; the rest must be said all the same
+                await self._link.say(Release())
         if self.caps.hands_back:
             await self._link.say(HandBack())
-        if self._found_dark and self.caps.switches:
+        if self.found_dark and self.caps.switches:
             await self._switch(on=False)
-        self._found_dark = self._ours = False
+        self.found_dark = None
         self._ordinary = self._above = Sight.UNKNOWN
         self.ready = False
 
@@ -338,7 +343,11 @@ class Panel:
         percent = round(step * 100 / steps)
         if percent == self._percent or self._undimmable:
             return False
-        await self._link.say(Dim(percent))
+        try:
+            await self._link.say(Dim(percent))
+        except Refusal:
+            self._undimmable = True
+            return True
         self._percent = percent
         if self.caps.keeps_errors:
             reply = await self._link.say(AskErrors())
@@ -360,8 +369,12 @@ class Panel:
 
     async def set_clock(self, local: datetime) -> None:
         """Set the board's clock, where it has one."""
-        if self.caps.clock:
-            await self._understood(SetClock(local + timedelta(milliseconds=500)))
+        if not self.caps.clock or self._unclockable:
+            return
+        try:
+            await self._taken(SetClock(local + timedelta(milliseconds=500)))
+        except Refusal:
+            self._unclockable = True
 
     async def self_test(self, *, on: bool) -> None:
         """Begin or end the board's own test pattern, where it has one."""
@@ -388,7 +401,9 @@ class Panel:
 
     async def _taken(self, command: Command) -> bool:
         errors = Errors(())
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
+            if attempt and isinstance(command, Show | ClockText):
+                await self._link.say(Settle())  # which file is run may have been lost with the rest
             await self._link.say(command)
             if not self.caps.keeps_errors:
                 return True
@@ -402,7 +417,8 @@ class Panel:
             if errors.unknown_file and not await self.is_ours():
                 self.ready = False
                 return False
-        raise BoardFault(
+        raise Refusal(
             f"The board answers, but reports what it receives as wrong: {', '.join(errors.found)}. Check the cable's "
-            "length and earth, and that speed and parity agree."
+            "length and earth, and that speed and parity agree.",
+            lost=False,
         )

@@ -10,23 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from edge_agent.board import health, requisition, spelling
 from edge_agent.board.bill import Bill, Sources, Turn
 from edge_agent.board.desk import Desk
 from edge_agent.board.drawing import DrawingTable
-from edge_agent.board.grade import Grade
+from edge_agent.board.health import BoardState
+from edge_agent.board.lease import Lease
 from edge_agent.board.lighting import DARK, Lighting
 from edge_agent.board.link import BoardFault
 from edge_agent.board.notices import Notice, NoticeBook, Showing
-from edge_agent.board.outlet import BoardOutlet, WriteBudgetSpent
+from edge_agent.board.outlet import BoardOutlet, WriteBudgetSpent, room_for
 from edge_agent.board.page import Page
 from edge_agent.board.picture import Picture
 from edge_agent.board.proof import Proof
-from edge_agent.board.scroll import Strip
+from edge_agent.board.rolling import roll
 from edge_agent.board.settings import BoardSettings
+from edge_agent.board.wear import DAY_NS
 from edge_agent.clocktrust import ClockTrust
 from edge_agent.errors import TextRefused
 from edge_agent.model import (
@@ -53,26 +54,9 @@ LEAST_WAIT_S = 0.001
 """A timer may fire a moment early; never spin on it."""
 SLICE_S = 30.0
 """No longer is slept where the time of day counts, because it may be set meanwhile."""
-ROLL_S = 5.0
-"""So long a line runs before it is looked whether something else is due."""
+VAIN_MAX = 3
+"""So often a board may be found well and then not take a page, before that is a fault."""
 BACKOFF_MIN_S, BACKOFF_MAX_S = 1.0, 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardState:
-    """The board at a glance."""
-
-    order: OrderId | None
-    """The order, or the item of the playlist, that is shown."""
-    precedence: Precedence | None
-    page: int
-    pages: int
-    text: str
-    picture: Picture | None
-    fault: str | None
-    grade: Grade
-    brightness: int | None
-    """Percent; 0: dark by its hours; None: the board's own."""
 
 
 class Presenter:
@@ -105,8 +89,9 @@ class Presenter:
         self._lighting = Lighting(settings)
         self._percent: int | None = None
         self._playlist = Playlist()
-        self._occupied = False
-        """Somebody else's board has been touched and not been handed back."""
+        self._lease = Lease(board=name, database=database)
+        self._vain = 0
+        """Times that the board was found well since it last showed what it should."""
         self._top: Showing | None = None
         self._changed = asyncio.Event()
         self._restored = False
@@ -115,6 +100,7 @@ class Presenter:
         self._good_ns = clock.monotonic_ns()
         """When the board was last known to be well."""
         self._spent: str | None = None
+        self._spent_ns = 0
         """Why pictures are not written to it any more today."""
         self.fault: str | None = None
         """What is wrong with the board, a sentence with a remedy; None when it is well."""
@@ -177,23 +163,12 @@ class Presenter:
 
     def state(self) -> BoardState:
         """The board at a glance. Never blocks."""
-        top = self._top
-        drawn = top is not None and bool(top.pages)
-        return BoardState(
-            order=top.key if top else None,
-            precedence=top.precedence if top else None,
-            page=top.index + 1 if top and drawn else 0,
-            pages=len(top.pages) if top else 0,
-            text=top.page.text if top and drawn else "",
-            picture=self._outlet.shown,
-            fault=self.fault,
-            grade=self._outlet.grade,
-            brightness=self._percent,
-        )
+        return health.glance(self._top, self._outlet, fault=self.fault, percent=self._percent)
 
     def health(self) -> tuple[str, list[str]]:
         """ok, degraded, dark or unknown, and why."""
-        faults = [*([self._spent] if self._spent else []), *self._bill.faults]
+        spent = self._spent if self._clock.monotonic_ns() - self._spent_ns < DAY_NS else None
+        faults = [*([spent] if spent else []), *self._bill.faults]
         return health.of(self._outlet, fault=self.fault, faults=faults, ours=self.ours)
 
     # ------------------------------------------------------------ the thread of life
@@ -239,7 +214,7 @@ class Presenter:
             return
         elif top is None:
             await self._outlet.show(None)
-            if self._outlet.ready and not await self._looked(self._clock.monotonic_ns()):
+            if self._outlet.ready and self._well() and not await self._looked(self._clock.monotonic_ns()):
                 self._desk.end_clears()
                 await self._wait()
         else:
@@ -261,40 +236,49 @@ class Presenter:
         if isinstance(self._top, Notice):
             self._desk.interrupted(self._top)
         self._stands_no_more(self._top)
+        if top is not None:
+            top.due_ns = 0
         if isinstance(top, Turn):
-            top.index, top.due_ns = 0, 0
+            top.index = 0
         self._top = top
 
     async def _advance(self, top: Showing, local: datetime | None) -> None:
         """One write, or one decision, or one wait, for what is to be seen."""
         outlet, now_ns = self._outlet, self._clock.monotonic_ns()
         if self._tells_time(top) and local is not None:
-            await outlet.clock_text(local)
-            self._desk.end_clears()
-            await self._wait()
+            await self._own_digits(local)
             return
         pictures = [page.picture for page in top.pages]
         ahead = await self._ahead(top, local)
         following = pictures[(top.index + 1) % len(pictures)] if ahead is None else ahead.pages[0].picture
+        held = room_for([following, *pictures], [following, top.page.picture], outlet.caps)
         if not outlet.holds(top.page.picture):
-            await self._store(top.page.picture, top, pictures)
-        elif await self._put(top):
+            await self._store(top.page.picture, top, held)
+        elif await self._put(top, local) or not top.due_ns:
             if outlet.ready:
                 self._stands(top)
         elif (ahead is not None or len(pictures) > 1) and now_ns >= top.due_ns and outlet.holds(following):
             self._turn_page(top)
-        elif missing := [picture for picture in [following, *pictures] if not outlet.holds(picture)]:
-            owner = top if missing[0] in pictures else ahead or top
-            await self._store(missing[0], owner, [*pictures, following])
+        elif missing := [picture for picture in held if not outlet.holds(picture)]:
+            await self._store(missing[0], top if missing[0] in pictures else ahead or top, held)
         elif isinstance(top, Notice) and top.ticket is not None:
             await self._desk.aired(top)
         elif await self._looked(now_ns):
             return
-        elif top.page.strip is not None and outlet.caps.scrolls and now_ns < top.due_ns:
-            await self._roll(top, top.page.strip)
+        elif top.page.strip is not None and outlet.caps.scrolls:
+            left_s = (top.due_ns - now_ns) / NS
+            since_s = top.page.dwell_s - left_s
+            await roll(outlet, top.page.strip, from_s=since_s, most_s=left_s, news=self._changed)
         else:
             self._desk.end_clears()
             await self._wait(top.due_ns if ahead is not None or len(pictures) > 1 else None)
+
+    async def _own_digits(self, local: datetime) -> None:
+        """The idle clock, as the board itself writes it."""
+        await self._outlet.clock_text(local)
+        if self._outlet.ready and self._well():
+            self._desk.end_clears()
+            await self._wait()
 
     async def _looked(self, now_ns: int) -> bool:
         """Whether it was time to look if the board still shows what it should."""
@@ -306,23 +290,6 @@ class Presenter:
         self._look_ns = self._clock.monotonic_ns() + round(every_s * NS)
         return True
 
-    async def _roll(self, top: Showing, strip: Strip) -> None:
-        """A part of a line's way through the screen; then it is looked around again."""
-        left_s = (top.due_ns - self._clock.monotonic_ns()) / NS
-        rolling = asyncio.create_task(
-            self._outlet.scroll(strip, from_s=top.page.dwell_s - left_s, seconds=min(left_s, ROLL_S)),
-            name=f"line on board {self._name}",
-        )
-        waiting = asyncio.create_task(self._changed.wait(), name=f"news for board {self._name}")
-        try:
-            await asyncio.wait({rolling, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (rolling, waiting):
-                task.cancel()
-            await asyncio.wait({rolling, waiting})
-        if not rolling.cancelled():
-            rolling.result()
-
     async def _ahead(self, top: Showing, local: datetime | None) -> Turn | None:
         """Whose turn it is next, when the last page of a turn stands."""
         if not isinstance(top, Turn) or top.item is None or top.index + 1 < len(top.pages):
@@ -332,6 +299,7 @@ class Presenter:
     def _turn_page(self, top: Showing) -> None:
         """The page has stood long enough."""
         self._stands_no_more(top)
+        top.due_ns = 0
         if isinstance(top, Turn) and top.item is not None and top.index + 1 == len(top.pages):
             self._bill.over(top)
         else:
@@ -339,26 +307,31 @@ class Presenter:
 
     def _stands(self, top: Showing) -> None:
         """Its page is to be seen from now on."""
+        self._well()
         self._desk.end_clears()
         if isinstance(top, Notice):
             top.seen.add(top.index)
         elif isinstance(top, Turn):
             self._bill.appears(top, self._outlet.grade)
-        top.due_ns = self._clock.monotonic_ns() + round(top.page.dwell_s * NS)
+        if not top.due_ns:
+            top.due_ns = self._clock.monotonic_ns() + round(top.page.dwell_s * NS)
 
     def _stands_no_more(self, top: Showing | None) -> None:
         if isinstance(top, Turn):
             self._bill.vanishes(top)
 
-    async def _put(self, top: Showing) -> bool:
+    async def _put(self, top: Showing, local: datetime | None) -> bool:
         """Show the page in its place. Whether anything had to be written."""
-        picture = top.page.picture
-        self._occupied = self._settings.requisitioned
-        if not top.takes_over and not self._occupied:
+        picture, lent = top.page.picture, self._settings.requisitioned
+        if not top.takes_over and not lent:
             return await self._outlet.show(picture)
-        left_s = self._lent_s(self._local()) if self._occupied else float("inf")
+        left_s = self._lent_s(local) if lent else float("inf")
         if isinstance(top, Notice):
             left_s = min(left_s, (top.until_ns - self._clock.monotonic_ns()) / NS)
+        elif (
+            isinstance(top, Turn) and top.item is not None and top.item.ends is not None and local is not None
+        ):
+            left_s = min(left_s, (top.item.ends - local).total_seconds())
         return await self._outlet.take_over(picture, left_s=left_s)
 
     async def _store(self, picture: Picture, owner: Showing, keep: list[Picture]) -> None:
@@ -368,15 +341,16 @@ class Presenter:
         except WriteBudgetSpent as spent:
             if self._spent is None:
                 logger.warning("No more is written to the board today. board=%s why=%s", self._name, spent)
-            self._spent = str(spent)
+            self._spent, self._spent_ns = str(spent), self._clock.monotonic_ns()
             if owner is self._top:
                 await self._outlet.show(None)  # what stood before may be out of date by now
             if isinstance(owner, Turn) and owner.item is not None:
                 self._bill.pass_over(owner, self._spent)
                 return
-            if isinstance(owner, Notice):
+            if isinstance(owner, Notice) and owner.ticket is not None:
                 self._desk.end(owner, OrderState.FAILED, Reason(ReasonCode.GOVERNOR, self._spent))
-            await self._sleep(SLICE_S)
+            else:
+                await self._sleep(SLICE_S)
         else:
             self._spent = self._spent if owner.takes_over else None
 
@@ -384,10 +358,11 @@ class Presenter:
         """Somebody else's board: hand it back as it was found, and wait."""
         if self._top is not None:
             self._replace(None)
-        if self._occupied:
+        if self._lease.held:
             await self._outlet.hand_back()
-            self._occupied = False
+            await self._lease.end()
             logger.info("The board is handed back. board=%s", self._name)
+        self._desk.stand_aside()
         self._outlet.lost()
         self.fault = None
         await self._sleep(SLICE_S)
@@ -446,6 +421,9 @@ class Presenter:
     async def _restore(self) -> None:
         """What was wanted before the restart is wanted again."""
         self._restored = await self._desk.restore()
+        if self._settings.requisitioned:
+            await self._lease.read()
+            self._outlet.found_dark = self._lease.found_dark
         for notice in self._desk.standing:
             if not notice.pages and not await self._drawable(notice):
                 self._desk.unwanted(notice)
@@ -466,17 +444,30 @@ class Presenter:
 
     async def _assure(self, local: datetime | None) -> None:
         """Find the board well, or raise; then let it show everything anew."""
-        alert = self._top is not None and self._top.takes_over
+        alert, lent = self._top is not None and self._top.takes_over, self._settings.requisitioned
+        if lent:  # noted before it is touched
+            await self._lease.take(found_dark=self._outlet.found_dark)
         await self._outlet.assure(alert=alert)
-        if local is not None and not self._settings.requisitioned:  # a stranger's clock is left alone
+        if lent:
+            await self._lease.take(found_dark=self._outlet.found_dark)
+        elif local is not None:  # a stranger's clock is left alone
             await self._outlet.set_clock(local)
+        self._vain += 1
+        if self._vain > VAIN_MAX:
+            self._vain = 1
+            raise BoardFault(health.VAIN)
         self._reassert_ns = self._clock.monotonic_ns() + self._settings.reassert_s * NS
-        self._good_ns = self._clock.monotonic_ns()
-        self._backoff_s = BACKOFF_MIN_S
+        if self._vain == 1:
+            self._good_ns = self._clock.monotonic_ns()
+        await self._desk.keep_all()
+
+    def _well(self) -> bool:
+        """It shows what it should. Always True."""
+        self._vain, self._good_ns, self._backoff_s = 0, self._clock.monotonic_ns(), BACKOFF_MIN_S
         if self.fault is not None:
             logger.warning("The board is well again. board=%s", self._name)
             self.fault = None
-        await self._desk.keep_all()
+        return True
 
     async def _suffer(self, text: str) -> None:
         """The board is missing or silent: note it once, end orders that have waited too long, wait."""

@@ -35,6 +35,7 @@ class ScreenPanel:
         self._percent = 100
         self.shown: Picture | None = None
         self.status = Status()
+        self.found_dark: bool | None = False
         self.ready = False
         self.caps = Caps(
             columns=settings.columns,
@@ -139,7 +140,6 @@ class ScreenPanel:
             frame = max(frame + 1, int(elapsed_s * scroll.FRAMES_PER_S) + 1)
             next_ns = began_ns + round(frame / scroll.FRAMES_PER_S * NS)
             await asyncio.sleep(max(0.0, (next_ns - self._clock.monotonic_ns()) / NS))
-        self.shown = None
 
     async def clock_text(self, local: datetime) -> bool:
         """It has no digits of its own."""

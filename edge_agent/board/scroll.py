@@ -49,7 +49,7 @@ def pass_s(strip: Strip, width: int) -> float:
 
 def offset(strip: Strip, width: int, elapsed_s: float) -> int:
     """The strip's column that stands at the board's left edge; negative while it is still coming in."""
-    return round(elapsed_s * strip.dots_per_s) - width
+    return round(elapsed_s % pass_s(strip, width) * strip.dots_per_s) - width
 
 
 def window(strip: Strip, width: int, at: int) -> Picture:

@@ -116,14 +116,17 @@ class Headlines:
         """Look at each feed when it is due, until cancelled."""
         while True:
             self._wake.clear()
+            least_s = 0.1
             try:
                 await self._look()
             except (DatabaseError, DiskError) as error:
                 logger.warning("Headlines cannot be kept. error=%s", error)
+                least_s = RETRY_S[0]
             except Exception:
                 logger.exception("The feeds failed; they are looked at again.")
+                least_s = RETRY_S[0]
             now_s = self._mono_s()
-            left_s = [max(0.1, self._due_s.get(url, now_s) - now_s) for url in self._wanted]
+            left_s = [max(least_s, self._due_s.get(url, now_s) - now_s) for url in self._wanted]
             try:
                 async with asyncio.timeout(min(left_s, default=None)):
                     await self._wake.wait()
@@ -142,6 +145,8 @@ class Headlines:
             await self._database.run(lambda connection: _forget(connection, gone))
             for url in gone:
                 self._feeds.pop(url)
+                for known in (self._due_s, self._wait_s, self._why):
+                    known.pop(url, None)
         for url in self._wanted:
             if self._mono_s() >= self._due_s.get(url, 0.0):
                 await self._fetch(url)
@@ -162,6 +167,8 @@ class Headlines:
             return
         self._why.pop(url, None)
         self._wait_s.pop(url, None)
+        if fresh.fetched_s is None:  # nobody can say how old they are until the date is known
+            period_s = RETRY_S[0]
         self._due_s[url] = self._mono_s() + period_s * (0.9 + 0.2 * self._rng.random())
         self._feeds[url] = fresh
         if fresh.headlines != known.headlines or fresh.etag != known.etag or _stale(known, fresh):

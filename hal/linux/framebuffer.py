@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +53,11 @@ class FramebufferScreen:
                 f"The framebuffer {self._device} cannot be opened ({error}). May this user open it (group video), and does "
                 "the boot loader's config have a display?"
             ) from error
-        found = os.pread(fd, geometry.stride * geometry.height, 0)
+        try:
+            found = os.pread(fd, geometry.stride * geometry.height, 0)
+        except OSError as error:
+            os.close(fd)
+            raise ScreenError(f"The framebuffer {self._device} cannot be read ({error}).") from error
         return FramebufferSurface(
             fd, geometry, zlib.compress(found, 1), self._blank_file(), (self._connector, self._sys)
         )
@@ -82,6 +87,8 @@ class FramebufferSurface:
         self, fd: int, geometry: Geometry, found: bytes, blank: Path, display: tuple[str, Path]
     ) -> None:
         self._fd = fd
+        self._lock = threading.Lock()
+        """A frame that is being drawn when its drawing is given up is drawn to its end; nothing else happens meanwhile."""
         self._geometry = geometry
         self._found = found
         """What was there before, compressed."""
@@ -92,7 +99,12 @@ class FramebufferSurface:
     async def draw(self, pixels: bytes, *, x: int, y: int, width: int, height: int) -> None:
         if self._fd < 0:
             raise ScreenError("The framebuffer is closed.")
-        await asyncio.to_thread(self._draw, pixels, x, y, width, height)
+        await asyncio.to_thread(self._alone, pixels, x, y, width, height)
+
+    def _alone(self, pixels: bytes, x: int, y: int, width: int, height: int) -> None:
+        with self._lock:
+            if self._fd >= 0:
+                self._draw(pixels, x, y, width, height)
 
     def _draw(self, pixels: bytes, x: int, y: int, width: int, height: int) -> None:
         geometry = self._geometry
@@ -127,9 +139,10 @@ class FramebufferSurface:
             await asyncio.to_thread(self._blank.write_text, "0" if on else "4")
 
     def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd < 0:
-            return
-        with suppress(OSError):
-            os.pwrite(fd, zlib.decompress(self._found), 0)
-        os.close(fd)
+        with self._lock:
+            fd, self._fd = self._fd, -1
+            if fd < 0:
+                return
+            with suppress(OSError):
+                os.pwrite(fd, zlib.decompress(self._found), 0)
+            os.close(fd)

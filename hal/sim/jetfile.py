@@ -98,6 +98,15 @@ class JetfileSign(Emulator):
         self._black = True
         self._refresh(at_ns)
 
+    def switch_on(self, at_ns: int) -> None:
+        """And on again."""
+        self._black = False
+        self._refresh(at_ns)
+
+    def streams(self) -> bool:
+        """Whether somebody's stream hides what its owner has put on it."""
+        return self._streaming
+
     def owner_plays(self, at_ns: int, text: bytes) -> None:
         """What its own playlist shows from now on, seen or not."""
         self._schedule = centred(beside([block(code) for code in text]), self.columns, self.rows)

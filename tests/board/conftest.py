@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from edge_agent import kept
-from edge_agent.board import notices
+from edge_agent.board import lease, notices
 from edge_agent.board.bill import NoHeadlines, Sources
 from edge_agent.board.codecs import panel_on
 from edge_agent.board.picture import Colours, Picture
@@ -40,7 +40,7 @@ from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
 from hal.sim.emulator import Emulator
 
-SCHEMAS = (kept.SCHEMA, notices.SCHEMA)
+SCHEMAS = (kept.SCHEMA, notices.SCHEMA, lease.SCHEMA)
 NOTICE = "Mời bà con đến nhà văn hóa thôn lúc 19h30 họp bàn phòng chống bão số 9"
 
 

@@ -29,6 +29,7 @@ from hal.sim import loop
 from hal.sim.board_line import VirtualSerial
 from hal.sim.clock import VirtualClock
 from hal.sim.database import VirtualDatabase
+from hal.sim.jetfile import JetfileSign
 from hal.sim.sign import AlphaSign
 from tests.board.conftest import SCHEMAS, as_dots, presenter_on
 
@@ -202,3 +203,34 @@ def test_a_clear_reaches_every_board() -> None:
         assert place.lit() == []
 
     place.run(story)
+
+
+def test_a_clear_ends_although_a_board_of_somebody_else_is_among_them() -> None:
+    place = Place()
+    settings = msgspec.convert({"protocol": "jetfile", "requisitioned": True}, BoardSettings)
+    stranger = JetfileSign()
+    serial = VirtualSerial(place.clock, stranger, settings.line)
+    place.presenters["quang-cao"] = presenter_on(
+        serial, settings, place.clock, VirtualDatabase(SCHEMAS), name="quang-cao"
+    )
+    place.boards = Boards(place.presenters)
+
+    async def story() -> None:
+        await place.shown(place.notice())
+        for number in range(12):
+            ticket = place.boards.clear(
+                BoardClear(
+                    id=OrderId(f"clear-{number}"),
+                    issuer=Issuer("xa"),
+                    precedence=Precedence.ROUTINE,
+                    deadline_ns=place.clock.monotonic_ns() + 60 * NS,
+                )
+            )
+            if await ticket.granted():
+                ticket.begin()
+            async with asyncio.timeout(30):
+                assert (await ticket.ended()).state is OrderState.SUCCESSFUL
+        assert place.lit() == []
+
+    place.run(story)
+    assert stranger.frames == 0

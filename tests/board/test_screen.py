@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import msgspec
+import pytest
 
+from edge_agent.board import scroll
+from edge_agent.board.drawing import TextJob
 from edge_agent.board.presenter import Presenter
 from edge_agent.board.screen import WATCH_S, ScreenPanel
 from edge_agent.board.settings import BoardSettings
@@ -256,5 +261,80 @@ def test_a_line_runs_through_and_gives_way_to_an_emergency_at_once() -> None:
         await hall.shown(ALARM, Precedence.EMERGENCY)
         assert hall.clock.monotonic_ns() - began_ns < NS // 2
         assert hall.viewport()[:3] == bytes((190, 0, 0))
+
+    hall.run(story)
+
+
+LINE = "Mời bà con đến nhà văn hóa thôn lúc 19h30 họp bàn phòng chống bão số 9"
+
+
+def line(**more: Any) -> Item:
+    return Item(
+        key=OrderId("tin@v1"),
+        issuer=Issuer("xa"),
+        precedence=Precedence.ROUTINE,
+        content=TextContent(texts=(("vi", LINE),), scroll=True),
+        **more,
+    )
+
+
+def test_a_line_runs_to_its_end_and_the_next_item_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    hall = Hall(columns=200, rows=96, x=0, y=0)
+    other = Item(
+        key=OrderId("b@v1"),
+        issuer=Issuer("xa"),
+        precedence=Precedence.ROUTINE,
+        content=TextContent(texts=(("vi", "Họp"),)),
+    )
+    places: list[int] = []
+    offset = scroll.offset
+
+    def noted(strip: scroll.Strip, width: int, elapsed_s: float) -> int:
+        places.append(offset(strip, width, elapsed_s))
+        if places[-1] < -190:
+            places[:] = places[-1:]
+        return places[-1]
+
+    monkeypatch.setattr(scroll, "offset", noted)
+
+    async def story() -> None:
+        hall.presenter.post(Playlist(version=1, items=(line(), other)))
+        while hall.presenter.state().text != "Họp":
+            await asyncio.sleep(1)
+            assert hall.clock.monotonic_ns() < 120 * NS
+        strip = hall.presenter._table.draw_now(TextJob(text=LINE, scroll=True))[0].strip
+        assert strip is not None
+        assert places == sorted(places), "it never goes back"
+        assert places[-1] > strip.picture.width - 20, "all of it has passed"
+        assert max(after - before for before, after in pairwise(places)) < 12, "nor leaps"
+
+    hall.run(story)
+
+
+def test_a_line_that_ends_is_gone() -> None:
+    hall = Hall(columns=200, rows=96, x=0, y=0)
+
+    async def story() -> None:
+        hall.clock.sync(hall.clock.utc_now())
+        ends = hall.clock.utc_now() + timedelta(seconds=33)
+        hall.presenter.post(Playlist(version=1, items=(line(ends=ends),)))
+        await asyncio.sleep(20)
+        assert any(hall.viewport())
+        await asyncio.sleep(50)
+        assert not any(hall.viewport())
+
+    hall.run(story)
+
+
+def test_a_line_that_has_more_time_than_one_pass_runs_again() -> None:
+    hall = Hall(columns=200, rows=96, x=0, y=0)
+
+    async def story() -> None:
+        hall.presenter.post(Playlist(version=1, items=(line(seconds=300),)))
+        dark = 0
+        for _ in range(280):
+            await asyncio.sleep(1)
+            dark += not any(hall.viewport())
+        assert dark < 30
 
     hall.run(story)

@@ -49,4 +49,6 @@ def test_a_window_shows_the_strip_where_it_is_and_darkness_elsewhere(
 def test_one_pass_brings_all_of_it_through() -> None:
     strip = scroll.Strip(coloured(Dots(200, (1,)), Colours.MONO, "red"), 50.0)
     assert scroll.offset(strip, 128, 0) == -128
-    assert scroll.offset(strip, 128, scroll.pass_s(strip, 128)) == 200
+    whole_s = scroll.pass_s(strip, 128)
+    assert scroll.offset(strip, 128, whole_s - 0.01) == 200
+    assert scroll.offset(strip, 128, whole_s) == -128, "and begins anew"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,6 +194,39 @@ def test_a_framebuffer_is_left_as_it_was_found(tmp_path: Path, bits: int, stride
         pixel = device.read_bytes()[: bits // 8]
         assert pixel == (b"\x00\x00\xff\xff" if bits == 32 else b"\x00\xf8")
         surface.close()
+
+    asyncio.run(story())
+    assert device.read_bytes() == found
+
+
+def test_a_frame_that_is_given_up_is_drawn_into_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "fb0"
+    found = bytes(WIDTH * 4 * HEIGHT)
+    device.write_bytes(found)
+    begun, go_on, write = threading.Event(), threading.Event(), os.pwrite
+
+    def slow(fd: int, piece: bytes, at: int) -> int:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            go_on.wait(10)
+        return write(fd, piece, at)
+
+    monkeypatch.setattr(os, "pwrite", slow)
+
+    async def story() -> None:
+        surface = await FramebufferScreen(str(device), sys=fake_sys(tmp_path / "sys")).open()
+        drawing = asyncio.create_task(surface.draw(RED * 60 * 40, x=2, y=2, width=60, height=40))
+        await asyncio.to_thread(begun.wait, 10)
+        drawing.cancel()
+        await asyncio.gather(drawing, return_exceptions=True)
+        threading.Timer(0.05, go_on.set).start()
+        surface.close()
+        other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+        await asyncio.get_running_loop().shutdown_default_executor()
+        assert os.fstat(other).st_size == 0
+        os.close(other)
 
     asyncio.run(story())
     assert device.read_bytes() == found
