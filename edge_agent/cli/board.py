@@ -258,13 +258,22 @@ def release(
     settings = _loaded(config_file)
     if settings.hardware.board != "linux":
         return 0
-    from edge_agent.cli.board_test import released
+    from edge_agent.cli.board_test import handed_back, released
 
     code = 0
     for name, board in settings.every_board().items():
         if board.protocol == "screen":
             continue  # closing it has put back what was there
-        fault = asyncio.run(released(board, within_s=RELEASE_S))
+        if board.requisitioned:
+            state_dir = config.state_dir(
+                option=None, environment=os.environ, sim_dir=None, configured=settings.storage.state_dir
+            )
+            done = asyncio.run(handed_back(name, board, state_dir, within_s=RELEASE_S))
+            if done is None:
+                continue  # it is not in our hands
+            fault = done or None
+        else:
+            fault = asyncio.run(released(board, within_s=RELEASE_S))
         sentence = "board_released" if fault is None else "board_not_released"
         speech.complain(catalogue.say(sentence, tongue, name=name, text=fault))
         code = code if fault is None else FAILED

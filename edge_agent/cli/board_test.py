@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_agent import catalogue
@@ -17,7 +18,7 @@ from edge_agent.board.screen import ScreenPanel
 from edge_agent.board.settings import BoardSettings
 from edge_agent.cli.board import FAILED
 from edge_agent.errors import TextRefused
-from hal.errors import ScreenError, SerialError
+from hal.errors import DatabaseError, DiskError, ScreenError, SerialError
 from hal.linux.clock import SystemClock
 from hal.linux.serial import SerialDevice
 from hal.ports import Screen
@@ -122,6 +123,42 @@ def _screen(settings: BoardSettings) -> Screen:
     return KmsScreen(settings.connector)
 
 
+async def handed_back(name: str, settings: BoardSettings, state_dir: str, *, within_s: float) -> str | None:
+    """Hand a lent board back as it was found. None: it is not in our hands; else why it could not be done, or ""."""
+    from edge_agent.board.lease import Lease
+    from edge_agent.doors import DATABASE
+    from edge_agent.rooms import SCHEMAS
+    from hal.linux.database import open_database
+
+    path = Path(state_dir) / DATABASE
+    if not path.exists():
+        return None
+    try:
+        database = await open_database(path, SCHEMAS)
+    except (DatabaseError, DiskError) as error:
+        return str(error)
+    lease = Lease(board=name, database=database)
+    clock = SystemClock()
+    link = link_on(SerialDevice(settings.device, settings.line, clock), settings, clock)
+    panel = Panel(link=link, caps=link.caps, clock=clock)
+    try:
+        await lease.read()
+        if not lease.held:
+            return None
+        panel.found_dark = lease.found_dark
+        async with asyncio.timeout(within_s):
+            await panel.hand_back()
+        await lease.end()
+    except (SerialError, BoardFault) as error:
+        return str(error)
+    except TimeoutError:
+        return f"it took longer than {within_s:.0f} s"
+    finally:
+        panel.lost()
+        await database.close()
+    return ""
+
+
 async def released(settings: BoardSettings, *, within_s: float) -> str | None:
     """End a takeover and show nothing; why it could not be done, or None."""
     clock = SystemClock()
@@ -129,9 +166,6 @@ async def released(settings: BoardSettings, *, within_s: float) -> str | None:
     panel = Panel(link=link, caps=link.caps, clock=clock)
     try:
         async with asyncio.timeout(within_s):
-            if settings.requisitioned:
-                await panel.hand_back()
-                return None
             if link.caps.tells_plan and not await panel.is_ours():
                 return None  # nothing of ours stands there
             if link.caps.takeover:

@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from edge_agent.board.lease import Lease
 from edge_agent.cli import carry_out, simulate
+from edge_agent.doors import DATABASE
+from edge_agent.rooms import SCHEMAS
 from hal.linux.clock import SystemClock
+from hal.linux.database import open_database
 from hal.sim.boards import board_of
 from hal.sim.emulator import Emulator
 from hal.sim.jetfile import JetfileSign
@@ -175,6 +179,31 @@ def test_after_a_stop_the_board_is_released_and_after_a_crash_it_is_left(
         assert run("release", "--config", str(config), "--after-stop") == 0
         assert sign.frames > 0
         assert sign.current.lit, "what its owner shows is left"
+
+
+@pytest.mark.realtime
+def test_after_a_stop_a_lent_board_is_handed_back_and_another_one_is_not_touched(tmp_path: Path) -> None:
+    sign = JetfileSign()
+    sign.owner_plays(0, b"SALE")
+    with mounted(sign) as path:
+        config = tmp_path / "node.toml"
+        board = f'[board]\nprotocol = "jetfile"\nrequisitioned = true\ndevice = "{path}"\n'
+        config.write_text(f'{NODE}{board}[storage]\nstate_dir = "{tmp_path}"\n')
+        assert run("release", "--config", str(config), "--after-stop") == 0
+        assert sign.frames == 0
+
+        async def lent() -> None:
+            database = await open_database(tmp_path / DATABASE, SCHEMAS)
+            await Lease(board="main", database=database).take(found_dark=True)
+            await database.close()
+
+        asyncio.run(lent())
+        assert run("release", "--config", str(config), "--after-stop") == 0
+        assert sign.frames > 0
+        assert sign.current.kind == "blank", "its owner had switched it off"
+        frames = sign.frames
+        assert run("release", "--config", str(config), "--after-stop") == 0
+        assert sign.frames == frames, "once"
 
 
 # ---------------------------------------------------------------- a board for who has none
