@@ -344,6 +344,7 @@ class Presenter:
             self._spent, self._spent_ns = str(spent), self._clock.monotonic_ns()
             if owner is self._top:
                 await self._outlet.show(None)  # what stood before may be out of date by now
+                self._well()
             if isinstance(owner, Turn) and owner.item is not None:
                 self._bill.pass_over(owner, self._spent)
                 return

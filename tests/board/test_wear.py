@@ -78,6 +78,23 @@ def test_what_it_holds_is_not_sent_again(answers: bool) -> None:  # noqa: FBT001
     village.run(story)
 
 
+def test_a_board_that_is_dark_for_its_budget_is_no_fault_and_does_not_spin() -> None:
+    village = flash(1)
+
+    async def story() -> None:
+        village.post(item("a", "Chợ"))
+        await asyncio.sleep(60)
+        village.post(item("b", "Họp"))
+        await asyncio.sleep(60)
+        before = village.carried_bytes()
+        await asyncio.sleep(6 * 3600)
+        assert village.presenter.state().fault is None
+        assert village.carried_bytes() - before < 30_000
+
+    village.run(story)
+    assert not village.violations()
+
+
 def test_a_playlist_beyond_the_budget_goes_on_with_what_the_board_has() -> None:
     village = flash(2)
     seen: set[str] = set()
