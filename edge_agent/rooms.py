@@ -258,6 +258,7 @@ async def _inlets(
     standing = Standing(
         clock=clock, trust=trust, database=database, router=router, cellar=ground.steward, feeds=ground.headlines, outbox=shelf,
         report_topic=ground.topics.up("report"),
+        boards={name: board.requisitioned for name, board in settings.every_board().items()},
     )  # fmt: skip
     base, chosen, leave = trial
     remote = RemoteConfig(

@@ -14,11 +14,12 @@ from typing import Protocol
 
 from edge_agent.board.drawing import ClockJob, DrawingTable, HeadlinesJob, ImageJob, Job, QrJob, TextJob
 from edge_agent.board.grade import Grade
+from edge_agent.board.link import BoardFault
 from edge_agent.board.notices import Showing
 from edge_agent.board.page import Page
 from edge_agent.board.proof import Proof, Proofs
 from edge_agent.board.rota import Rota, Whose
-from edge_agent.errors import Refused
+from edge_agent.errors import Refused, TextRefused
 from edge_agent.model import NS, Digest, OrderId, Precedence, Reason, ReasonCode
 from edge_agent.playlist import (
     ClockContent,
@@ -100,6 +101,7 @@ class Bill:
     def __init__(
         self, board: str, *, table: DrawingTable, sources: Sources, clock: Clock, idle: bool
     ) -> None:
+        self._board = board
         self._rota = Rota(board)
         self._table = table
         self._sources = sources
@@ -110,6 +112,8 @@ class Bill:
         self._idle = Turn(key=IDLE, precedence=Precedence.ROUTINE, item=None) if idle else None
         self._passed_over: dict[OrderId, tuple[int, str]] = {}
         """What cannot be shown: when it is tried again, and why."""
+        self._unfit: str | None = None
+        """Why there is no idle page."""
 
     # ------------------------------------------------------------ asked from above
 
@@ -129,7 +133,8 @@ class Bill:
     @property
     def faults(self) -> list[str]:
         """Why some items are not shown."""
-        return [f"{key}: {why}" for key, (_, why) in self._passed_over.items()]
+        unfit = [] if self._unfit is None else [f"{IDLE}: {self._unfit}"]
+        return unfit + [f"{key}: {why}" for key, (_, why) in self._passed_over.items()]
 
     # ------------------------------------------------------------ whose turn it is
 
@@ -142,7 +147,7 @@ class Bill:
             turn = self._turn
             if turn is None or turn.item is not whose.item or turn.language != whose.language:
                 turn = await self._drawn(whose, local)
-            elif not await self._fresh(turn, local):
+            elif not await self._still(turn, local):
                 turn = None
             if turn is not None:
                 self._turn = turn
@@ -152,9 +157,17 @@ class Bill:
 
     async def idle(self, local: datetime | None) -> Turn | None:
         """The page for when nothing is due; None: it is to be dark."""
-        if self._idle is None or not await self._fresh(self._idle, local):
+        if self._idle is None:
             return None
-        return self._idle
+        try:
+            fresh = await self._fresh(self._idle, local)
+        except TextRefused as refused:
+            if refused.code is ReasonCode.HARDWARE_FAULT:
+                raise BoardFault(refused.text) from refused
+            self._unfit = refused.text  # a clock too large for the board: it is dark instead
+            return None
+        self._unfit = None
+        return self._idle if fresh else None
 
     async def ahead(self, local: datetime | None) -> Turn | None:
         """Whose turn it is after the one that is shown, drawn; None: nobody else's."""
@@ -201,6 +214,14 @@ class Bill:
             self._pass_over(turn.item, why)
 
     # ------------------------------------------------------------ drawing
+
+    async def _still(self, turn: Turn, local: datetime | None) -> bool:
+        """Whether an item can go on standing, its clock drawn anew."""
+        try:
+            return await self._fresh(turn, local)
+        except TextRefused as refused:
+            self.pass_over(turn, refused.text)
+            return False
 
     async def _fresh(self, turn: Turn, local: datetime | None) -> bool:
         """Draw its clock anew when the minute has changed. False: it cannot be shown any more."""
@@ -270,7 +291,9 @@ class Bill:
 
     def _pass_over(self, item: Item, why: str) -> None:
         if self._passed_over.get(item.key, (0, ""))[1] != why:
-            logger.warning("An item of the playlist is not shown. key=%s why=%s", item.key, why)
+            logger.warning(
+                "An item of the playlist is not shown. board=%s key=%s why=%s", self._board, item.key, why
+            )
         self._passed_over[item.key] = (self._clock.monotonic_ns() + AGAIN_NS, why)
 
     def _skipped(self) -> frozenset[OrderId]:

@@ -169,8 +169,16 @@ def _summed(parts: Mapping[str, Finished]) -> Finished:
         proof=min((run.proof for run in shown), default=first.asrun.proof),
     )
     result = dict(first.result)
+    if "cleared" in result:
+        result["cleared"] = list({order: None for one in parts.values() for order in _cleared(one)})
     result["boards"] = {name: _told(one.state, one.asrun) for name, one in parts.items()}
-    return Finished(state=first.state, asrun=asrun, result=result)
+    refused = first.state is OrderState.REJECTED and bool(shown)  # it is on show where it fits
+    return Finished(state=OrderState.FAILED if refused else first.state, asrun=asrun, result=result)
+
+
+def _cleared(part: Finished) -> list[str]:
+    found = part.result.get("cleared", ())
+    return list(found) if isinstance(found, list) else []
 
 
 def _note(name: str, presenter: Presenter) -> BoardNote:

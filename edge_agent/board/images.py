@@ -50,7 +50,7 @@ def drawn(blob: bytes, *, columns: int, rows: int, colours: Colours, load_percen
 
 def _opened(blob: bytes, columns: int, rows: int) -> Image.Image:
     """The first frame, upright, in RGB on black."""
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if len(blob) > BYTES_MAX:
         raise _refused(
@@ -78,6 +78,10 @@ def _opened(blob: bytes, columns: int, rows: int) -> Image.Image:
             ground = Image.new("RGBA", layer.size, (0, 0, 0, 255))
             return Image.alpha_composite(ground, layer).convert("RGB")
         return upright.convert("RGB")
+    except UnidentifiedImageError as error:  # its words name an address in memory
+        raise _refused(
+            f"The file is no whole picture of the formats {', '.join(FORMATS)}. Save it anew as PNG."
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
         raise _refused(
             f"The file is no whole picture of the formats {', '.join(FORMATS)} ({error}). Save it anew as PNG."

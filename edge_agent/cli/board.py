@@ -80,7 +80,7 @@ def preview(
 
     tongue = speech.language(lang)
     overrides = {"columns": columns, "rows": rows, "colours": colours, "letters": letters}
-    settings = _of_model(model, {key: value for key, value in overrides.items() if value is not None})
+    settings = _of_model(model, {key: value for key, value in overrides.items() if value is not None}, tongue)
     try:
         pages = _pages(settings, text, emergency=emergency, image=image, qr=qr, clock=clock, caption=caption)
     except TextRefused as refused:
@@ -191,24 +191,35 @@ def _half_blocks(picture: Picture) -> str:
 def models_(*, as_json: box.Json = False, lang: box.Lang = None) -> int:
     """List the models that there are."""
     tongue = speech.language(lang)
+    code = 0
     for name in models.names():
-        settings = _of_model(name, {})
+        try:
+            settings = _of_model(name, {}, tongue)
+        except speech.Usage as wrong:  # one bad file hides no other
+            speech.complain(catalogue.say(wrong.code, tongue, **wrong.facts))
+            code = FAILED
+            continue
         facts = {key: getattr(settings, key) for key in ("protocol", "columns", "rows")}
         facts |= {"name": name, "colours": str(settings.colours)}
         print(json.dumps(facts) if as_json else catalogue.say("board_model_line", tongue, **facts))
-    return 0
+    return code
 
 
-def _of_model(model: str, overrides: dict[str, Any]) -> BoardSettings:
+def _of_model(model: str, overrides: dict[str, Any], tongue: Language) -> BoardSettings:
     """A model's settings with some of them changed. Raises Usage."""
     from edge_agent.board.settings import BoardSettings
 
     if model not in models.names():
         raise speech.Usage("board_no_model", name=model, known=", ".join(models.names()))
     try:
-        return msgspec.convert({**models.read(model), **overrides}, BoardSettings)
+        settings = msgspec.convert({**models.read(model), **overrides}, BoardSettings)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise speech.Usage("board_bad_model", name=model, why=error) from None
+    for key, code, facts in settings.problems():
+        details = {name: str(fact) for name, fact in facts.items()}
+        problem = config.Problem(code=code, key=key, details=details)
+        raise speech.Usage("board_bad_model", name=model, why=speech.on_one_line(problem, tongue))
+    return settings
 
 
 # ---------------------------------------------------------------- on the board itself
@@ -228,7 +239,7 @@ def try_(
     """Show pictures by which somebody in front of the board can tell what is wrong, and tell what the board says."""
     tongue = speech.language(lang)
     if model is not None:
-        settings = _of_model(model, {} if device is None else {"device": device})
+        settings = _of_model(model, {} if device is None else {"device": device}, tongue)
         name = model
     else:
         settings = _of_config(config_file, name)

@@ -58,7 +58,7 @@ class Trial:
             await self._panel.show(None)
         except (SerialError, ScreenError, BoardFault) as error:
             self._say("test_failed", text=error)
-            if "another program" in str(error):
+            if isinstance(error, SerialError) and "exclusively lock" in str(error):
                 self._say("test_held")
             return FAILED
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from edge_agent.board.proof import Proof
@@ -71,7 +71,9 @@ class Standing:
         feeds: Feeds,
         outbox: Outbox,
         report_topic: str,
+        boards: Mapping[str, bool],
     ) -> None:
+        """`boards`: the node's boards by name, and whether each is somebody else's (`requisitioned`)."""
         self._clock = clock
         self._trust = trust
         self._database = database
@@ -80,6 +82,7 @@ class Standing:
         self._feeds = feeds
         self._outbox = outbox
         self._topic = report_topic
+        self._boards = dict(boards)
 
     def understand(self, body: bytes, signed: Signed) -> Understood:
         """See `desired.Taker`."""
@@ -104,6 +107,15 @@ class Standing:
                     f"$.items[{place}].feed.url",
                     "The node's config does not name this host (cache.feed_hosts); the item will not be shown.",
                 )
+
+        for place, board in _each([item.boards for item in playlist.items]):
+            if board not in self._boards:
+                known = ", ".join(self._boards)
+                yield Fault(f"$.items[{place}].boards", f"This node has no board {board}; it has {known}.")
+        for place, board in _each([one.boards for one in playlist.requisitions]):
+            if not self._boards.get(board, False):
+                text = f"This node has no board {board} that is marked as requisitioned in its config; nothing is taken over."
+                yield Fault(f"$.requisitions[{place}].boards", text)
 
     async def life(self) -> None:
         """Write down what was shown until cancelled; and then the rest."""
@@ -157,3 +169,8 @@ def _pictures(playlist: Playlist) -> tuple[tuple[Recording, ...], frozenset[Dige
     images = [item.content for item in playlist.items if isinstance(item.content, ImageContent)]
     wanted = tuple(Recording(media=image.media, url=image.url) for image in images)
     return wanted, frozenset(image.media for image in images)
+
+
+def _each(lists: Sequence[Collection[str]]) -> Iterator[tuple[int, str]]:
+    """Each name with the place of the list that it stands in."""
+    return ((place, board) for place, boards in enumerate(lists) for board in sorted(boards))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -134,7 +135,7 @@ def test_what_fits_one_board_only_is_shown_there_and_the_result_says_where_not()
     async def story() -> None:
         await place.boards.vet(place.notice(LONG))
         finished = await place.shown(place.notice(LONG))
-        assert finished.state is OrderState.REJECTED
+        assert finished.state is OrderState.FAILED, "not rejected: it is on show"
         assert finished.asrun.outcome is Outcome.PARTIAL
         told = finished.result["boards"]
         assert isinstance(told, dict)
@@ -234,3 +235,27 @@ def test_a_clear_ends_although_a_board_of_somebody_else_is_among_them() -> None:
 
     place.run(story)
     assert stranger.frames == 0
+
+
+def test_a_clear_tells_what_it_took_from_every_board() -> None:
+    place = Place()
+
+    async def story() -> None:
+        await place.shown(place.notice("Một", boards=("main",)))
+        await place.shown(replace(place.notice("Hai", boards=("cho",)), id=OrderId("order-2")))
+        wanted = set(place.boards.wanted)
+        ticket = place.boards.clear(
+            BoardClear(
+                id=OrderId("clear"),
+                issuer=Issuer("xa"),
+                precedence=Precedence.ROUTINE,
+                deadline_ns=place.clock.monotonic_ns() + 60 * NS,
+            )
+        )
+        if await ticket.granted():
+            ticket.begin()
+        finished = await ticket.ended()
+        assert wanted == {"order-1", "order-2"}
+        assert finished.result["cleared"] == ["order-1", "order-2"]
+
+    place.run(story)

@@ -233,3 +233,32 @@ def test_an_emergency_of_the_list_ends_by_itself_when_the_node_is_dead() -> None
         assert village.sign.current.kind != "priority"
 
     village.run(story)
+
+
+def test_a_missing_font_is_a_fault_with_a_remedy_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    village = Village(idle="clock", font="/nope.otf")
+
+    async def story() -> None:
+        village.clock.sync(village.clock.utc_now())
+        await asyncio.sleep(120)
+        state, why = village.presenter.health()
+        assert state == "dark"
+        assert "fonts-unifont" in why[0]
+
+    village.run(story)
+    assert "Traceback" not in caplog.text
+
+
+def test_an_idle_page_that_does_not_fit_is_none_and_notices_are_shown() -> None:
+    village = Village(idle="clock", columns=16)
+
+    async def story() -> None:
+        village.clock.sync(village.clock.utc_now())
+        await asyncio.sleep(60)
+        state, why = village.presenter.health()
+        assert state == "degraded"
+        assert why[0].startswith("idle: ")
+        finished = await village.shown("A")
+        assert finished.state is OrderState.SUCCESSFUL
+
+    village.run(story)

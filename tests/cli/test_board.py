@@ -16,6 +16,7 @@ from PIL import Image
 
 from edge_agent.board.lease import Lease
 from edge_agent.cli import carry_out, simulate
+from edge_agent.config import models
 from edge_agent.doors import DATABASE
 from edge_agent.rooms import SCHEMAS
 from hal.linux.clock import SystemClock
@@ -99,6 +100,24 @@ def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models", "--json") == 0
     names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
     assert {"commune-p10", "jetfile-192x32", "hanover-esp32-p10", "wled-matrix", "tv-1080p"} <= set(names)
+
+
+def test_one_bad_model_hides_no_other_and_a_size_beyond_the_language_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.toml").write_text("protocol = 3\n")
+    (tmp_path / "good.toml").write_text('protocol = "jetfile"\n')
+    places = (tmp_path,)
+    monkeypatch.setattr(models.names, "__defaults__", (places,))
+    monkeypatch.setattr(models.read, "__defaults__", (places,))
+    assert run("models", "--json", "--lang", "en") == 1
+    told = capsys.readouterr()
+    assert [json.loads(line)["name"] for line in told.out.splitlines()] == ["good"]
+    assert "bad" in told.err
+    (tmp_path / "high.toml").write_text("rows = 40\n")
+    assert run("preview", "x", "--model", "high", "-o", str(tmp_path / "p.png"), "--lang", "en") == 2
+    assert "rows" in capsys.readouterr().err
+    assert not (tmp_path / "p.png").exists()
 
 
 # ---------------------------------------------------------------- on a board

@@ -331,3 +331,20 @@ def test_what_is_on_the_board_stays_while_the_clock_is_in_doubt(village: Village
         assert [entry["verb"] for entry in village.stored()] == ["board"]
 
     village.tell(story)
+
+
+def test_a_board_document_that_names_other_boards_or_hosts_is_taken_and_warned_of(village: Village) -> None:
+    async def story() -> None:
+        now = village.world.outside.utc_now()
+        lent = {"boards": ["main"], "from": now.isoformat(), "to": (now + timedelta(hours=1)).isoformat()}
+        items = [
+            {"id": "a", "text": "Họp", "boards": ["main", "bang-la"]},
+            {"id": "b", "feed": {"url": "https://la.vn/rss"}},
+        ]
+        await village.applied("board", {"items": items, "requisitions": [lent]})
+        warned = {one["path"]: one["message"] for one in village.reported("board")["warnings"]}
+        assert set(warned) == {"$.items[0].boards", "$.items[1].feed.url", "$.requisitions[0].boards"}
+        assert "bang-la" in warned["$.items[0].boards"]
+        assert "main" in warned["$.items[0].boards"]
+
+    village.tell(story)
