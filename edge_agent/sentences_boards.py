@@ -65,6 +65,13 @@ BOARDS: Final[Mapping[str, tuple[str, str]]] = {
         "Bước {step}/{steps}: các hàng. Hàng lệch hay lặp là sai kiểu quét của bảng.",
         "Step {step}/{steps}: rows. Shifted or repeated rows mean a wrong scan mode of the board.",
     ),
+    "colour_red": ("đỏ", "red"),
+    "colour_green": ("xanh lá", "green"),
+    "colour_amber": ("vàng cam", "amber"),
+    "colour_blue": ("xanh dương", "blue"),
+    "colour_magenta": ("hồng tím", "magenta"),
+    "colour_cyan": ("xanh lơ", "cyan"),
+    "colour_white": ("trắng", "white"),
     "test_colour": (
         "Bước {step}/{steps}: màu {colour}.",
         "Step {step}/{steps}: colour {colour}.",

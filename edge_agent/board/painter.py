@@ -28,6 +28,8 @@ SCREEN_LINES: Final = range(3, 17)
 SCREEN_LINES_ORDINARY: Final = 8
 ROLLING_LINES: Final = (3, 4, 6, 8)
 """A line that runs is one of so many, the longer the smaller."""
+TELEVISION_ROWS: Final = 480
+MARGIN: Final = 0.03
 CAPTION_ROWS: Final = 48
 """On lower boards a caption has a page of its own."""
 CODE_S: Final = 15.0
@@ -169,6 +171,11 @@ class Painter:
                 if height <= settings.rows and self._face(height).height == height:
                     yield height
 
+    def _margin(self, side: int) -> int:
+        """What of a side is left free at each end: many televisions cut the edges off."""
+        television = self._full and self._settings.rows >= TELEVISION_ROWS
+        return round(side * MARGIN) if television else 0
+
     def _small(self) -> int:
         """The height of a caption's line."""
         return max(SCALABLE_ROWS, self._settings.rows // 12) if self._full else GLYPH_ROWS
@@ -213,8 +220,8 @@ class Painter:
         texts = layout.pages_of(
             text,
             measure=face.width,
-            width=settings.columns,
-            lines_per_page=max(1, settings.rows // height),
+            width=settings.columns - 2 * self._margin(settings.columns),
+            lines_per_page=max(1, (settings.rows - 2 * self._margin(settings.rows)) // height),
             pages_max=pages_max,
             reading=self._reading(emergency=emergency),
         )

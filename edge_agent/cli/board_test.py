@@ -86,7 +86,9 @@ class Trial:
         said += [("test_letters", picture, {"text": text}) for text, picture in letters]
         count = len(said) + panel.caps.tests_itself
         for number, (code, picture, facts) in enumerate(said, start=1):
-            self._say(code, step=number, steps=count, **facts)
+            colour = facts.get("colour")
+            words = {"colour": catalogue.say(f"colour_{colour}", self._tongue)} if colour else {}
+            self._say(code, step=number, steps=count, **(facts | words))
             await panel.store(picture, keep=(), urgent=True)
             await panel.show(picture)
             await asyncio.sleep(self._step_s)

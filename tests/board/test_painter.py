@@ -245,3 +245,14 @@ def test_a_character_that_only_unifont_has_sets_the_whole_text_in_unifont(rows: 
     assert page.text == "Mưa ☂ to"
     (again,) = pages("Mưa to", **more)
     assert again.picture != page.picture
+
+
+@pytest.mark.parametrize("emergency", [False, True])
+def test_on_a_television_the_edges_stay_free_for_those_that_cut_them_off(emergency: bool) -> None:  # noqa: FBT001
+    for text in (NOTICE, "ẤP NGUYỄN ĐỀ NGHỊ HỌP ĐẢNG ỦY KHẨN CẤP Ổ ĐIỆN", "Họp"):
+        shape = {"columns": 1920, "rows": 1080, "colours": "full", "lit_percent_max": 100}
+        for page in pages(text, emergency=emergency, **shape):
+            rows = [page.picture.row(y) for y in range(1080)]
+            ground = rows[0][:3]
+            assert all(row == ground * 1920 for row in (*rows[:25], *rows[-25:]))
+            assert all(row[:120] == ground * 40 and row[-120:] == ground * 40 for row in rows)
