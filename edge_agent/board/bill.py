@@ -14,7 +14,6 @@ from typing import Protocol
 
 from edge_agent.board.drawing import ClockJob, DrawingTable, HeadlinesJob, ImageJob, Job, QrJob, TextJob
 from edge_agent.board.grade import Grade
-from edge_agent.board.link import BoardFault
 from edge_agent.board.notices import Showing
 from edge_agent.board.page import Page
 from edge_agent.board.proof import Proof, Proofs
@@ -114,6 +113,8 @@ class Bill:
         """What cannot be shown: when it is tried again, and why."""
         self._unfit: str | None = None
         """Why there is no idle page."""
+        self.broken: str | None = None
+        """Why nothing can be drawn at all: there is no font."""
 
     # ------------------------------------------------------------ asked from above
 
@@ -162,11 +163,10 @@ class Bill:
         try:
             fresh = await self._fresh(self._idle, local)
         except TextRefused as refused:
-            if refused.code is ReasonCode.HARDWARE_FAULT:
-                raise BoardFault(refused.text) from refused
             self._unfit = refused.text  # a clock too large for the board: it is dark instead
+            self.broken = refused.text if refused.code is ReasonCode.HARDWARE_FAULT else None
             return None
-        self._unfit = None
+        self._unfit = self.broken = None
         return self._idle if fresh else None
 
     async def ahead(self, local: datetime | None) -> Turn | None:

@@ -70,7 +70,9 @@ class Boards:
 
     def clear(self, intent: BoardClear) -> Ticket:
         """Take notices down, on every board that is ours to touch. Raises Refused."""
-        ours = {name: one for name, one in self._presenters.items() if one.ours} or self._presenters
+        ours = {
+            name: one for name, one in self._presenters.items() if one.ours or one.wanted
+        } or self._presenters
         return self._asked(intent, {name: one.clear(intent) for name, one in ours.items()})
 
     @property

@@ -296,7 +296,6 @@ class Desk:
         text = "The board is somebody else's, and not lent any more."
         for notice in list(self._asked.values()):
             self.end(notice, OrderState.FAILED, Reason(ReasonCode.UNSUPPORTED, text))
-        self.end_clears()
 
     def give_up(self, top: Notice | None, text: str, *, good_ns: int, after_ns: int) -> list[int]:
         """The board has failed with `text`, and was last well at `good_ns`: end what has waited for `after_ns`.

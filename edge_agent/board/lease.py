@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS board_lent (
     board      TEXT PRIMARY KEY,
-    found_dark INTEGER NOT NULL          -- its owner had switched its dots off
+    found_dark INTEGER NOT NULL          -- its owner had switched its dots off; -1: not known yet
 ) WITHOUT ROWID;
 """
 
@@ -31,11 +31,13 @@ class Lease:
         self._database = database
         self.held = False
         """We have touched it, or are about to, and have not handed it back."""
+        self.stale = False
+        """The database does not say so yet."""
         self.found_dark: bool | None = None
         """Its dots were switched off when we came; None: not known yet."""
 
-    async def read(self) -> None:
-        """What is known from before the restart."""
+    async def read(self) -> bool:
+        """What is known from before the restart. False: it cannot be read now."""
         row: tuple[int] | None = None
 
         def work(connection: sqlite3.Connection) -> None:
@@ -43,21 +45,23 @@ class Lease:
             found = connection.execute("SELECT found_dark FROM board_lent WHERE board = ?", (self._board,))
             row = found.fetchone()
 
-        await self._do(work)
+        if not await self._do(work):
+            return False
         if row is not None:
-            self.held, self.found_dark = True, bool(row[0])
+            self.held, self.found_dark = True, None if row[0] < 0 else bool(row[0])
+        return True
 
     async def take(self, *, found_dark: bool | None) -> None:
         """It is in our hands from now on."""
-        if self.held and found_dark == self.found_dark:
+        if self.held and found_dark == self.found_dark and not self.stale:
             return
         self.held, self.found_dark = True, found_dark
 
         def work(connection: sqlite3.Connection) -> None:
-            row = (self._board, int(bool(found_dark)))
+            row = (self._board, -1 if found_dark is None else int(found_dark))
             connection.execute("INSERT OR REPLACE INTO board_lent VALUES (?, ?)", row)
 
-        await self._do(work)
+        self.stale = not await self._do(work)
 
     async def end(self) -> None:
         """It has been handed back."""
@@ -66,10 +70,12 @@ class Lease:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM board_lent WHERE board = ?", (self._board,))
 
-        await self._do(work)
+        self.stale = not await self._do(work)
 
-    async def _do(self, work: Callable[[sqlite3.Connection], None]) -> None:
+    async def _do(self, work: Callable[[sqlite3.Connection], None]) -> bool:
         try:
             await self._database.run(work)
         except (DatabaseError, DiskFull) as error:
             logger.warning("That a board is lent cannot be noted. board=%s error=%s", self._board, error)
+            return False
+        return True

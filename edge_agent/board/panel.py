@@ -55,6 +55,8 @@ TAKE_OVER_MAX_S = 3600.0
 """A takeover that the board ends itself is said again before; so long it may outlive a node that has died."""
 
 
+FORGIVEN_NS = 3600 * NS
+COUNTED_NS = 86_400 * NS
 SURE_NS = 2 * NS
 """A board that has just been written to well need not be asked whether it still knows our files."""
 
@@ -97,6 +99,10 @@ class Panel:
         """It says that its dots are switched off, and they cannot be switched on: nothing waits for that any more."""
         self._unclockable = False
         """It does not take the time."""
+        self._counted, self._counted_ns = link.counts, clock.monotonic_ns()
+        """What had gone over the line when the day of which it is told began."""
+        self._forgive_ns = 0
+        """When it is tried again whether it takes what it has refused; one bad hour must not last until the next start."""
         self.status = Status()
         self.ready = False
 
@@ -117,12 +123,14 @@ class Panel:
 
     def doubts(self) -> list[str]:
         """What is not as it should be, although it works."""
-        counts = self._link.counts
+        counts, before = self._link.counts, self._counted
+        said, refusals = counts.said - before.said, counts.refusals - before.refusals
+        silences = counts.silences - before.silences
         doubts: list[str] = []
-        if counts.refusals or counts.silences:
+        if refusals or silences:
             doubts.append(
-                f"Of {counts.said} writes {counts.refusals} were refused and {counts.silences} not answered, and had to be "
-                "said again: see the cable, its length and its earth."
+                f"Of {said} writes lately {refusals} were refused and {silences} not answered, and had to be said again: see "
+                "the cable, its length and its earth."
             )
         if self._undimmable:
             doubts.append("The board does not take a brightness; set board.brightness = [].")
@@ -145,7 +153,11 @@ class Panel:
 
     async def assure(self, *, alert: bool) -> None:
         """Make certain that the board is there, set up, and shows our own place; what it shows is rewritten next."""
-        caps = self.caps
+        caps, now_ns = self.caps, self._clock.monotonic_ns()
+        if now_ns - self._counted_ns >= COUNTED_NS:
+            self._counted, self._counted_ns = self._link.counts, now_ns
+        if now_ns >= self._forgive_ns:
+            self._undimmable = self._unclockable = False
         if caps.keeps_errors:
             await self._link.say(ForgetErrors())
         if caps.tells_plan:
@@ -346,7 +358,7 @@ class Panel:
         try:
             await self._link.say(Dim(percent))
         except Refusal:
-            self._undimmable = True
+            self._undimmable, self._forgive_ns = True, self._clock.monotonic_ns() + FORGIVEN_NS
             return True
         self._percent = percent
         if self.caps.keeps_errors:
@@ -374,7 +386,7 @@ class Panel:
         try:
             await self._taken(SetClock(local + timedelta(milliseconds=500)))
         except Refusal:
-            self._unclockable = True
+            self._unclockable, self._forgive_ns = True, self._clock.monotonic_ns() + FORGIVEN_NS
 
     async def self_test(self, *, on: bool) -> None:
         """Begin or end the board's own test pattern, where it has one."""

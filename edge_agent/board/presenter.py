@@ -213,12 +213,19 @@ class Presenter:
         elif self._percent != DARK and await self._outlet.dim(self._percent):
             return
         elif top is None:
-            await self._outlet.show(None)
-            if self._outlet.ready and self._well() and not await self._looked(self._clock.monotonic_ns()):
-                self._desk.end_clears()
-                await self._wait()
+            await self._darken()
         else:
             await self._advance(top, local)
+
+    async def _darken(self) -> None:
+        """There is nothing to show, or nothing that can be drawn."""
+        await self._outlet.show(None)
+        if self._bill.broken is not None:
+            self._vain = 0
+            raise BoardFault(self._bill.broken)
+        if self._outlet.ready and self._well() and not await self._looked(self._clock.monotonic_ns()):
+            self._desk.end_clears()
+            await self._wait()
 
     async def _choose(self, local: datetime | None) -> Showing | None:
         """What is to be seen now: the highest class, an order before the playlist; nothing in the dark hours."""
@@ -266,6 +273,7 @@ class Presenter:
         elif await self._looked(now_ns):
             return
         elif top.page.strip is not None and outlet.caps.scrolls:
+            self._desk.end_clears()
             left_s = (top.due_ns - now_ns) / NS
             since_s = top.page.dwell_s - left_s
             await roll(outlet, top.page.strip, from_s=since_s, most_s=left_s, news=self._changed)
@@ -348,6 +356,7 @@ class Presenter:
             if isinstance(owner, Turn) and owner.item is not None:
                 self._bill.pass_over(owner, self._spent)
                 return
+            self._desk.end_clears()
             if isinstance(owner, Notice) and owner.ticket is not None:
                 self._desk.end(owner, OrderState.FAILED, Reason(ReasonCode.GOVERNOR, self._spent))
             else:
@@ -359,11 +368,20 @@ class Presenter:
         """Somebody else's board: hand it back as it was found, and wait."""
         if self._top is not None:
             self._replace(None)
+        if (
+            self._local() is None and self._desk.wanted
+        ):  # an alarm stands, and nobody can say that its time is over
+            self._desk.end_clears()
+            await self._sleep(SLICE_S)
+            return
+        self._desk.stand_aside()
         if self._lease.held:
             await self._outlet.hand_back()
             await self._lease.end()
             logger.info("The board is handed back. board=%s", self._name)
-        self._desk.stand_aside()
+        elif self._lease.stale:
+            await self._lease.end()
+        self._desk.end_clears()
         self._outlet.lost()
         self.fault = None
         await self._sleep(SLICE_S)
@@ -392,22 +410,10 @@ class Presenter:
         if until_ns is not None:
             moments.append(until_ns)
         local = self._local()
-        if self._follows_time():
+        if self._playlist.items or self._settings.follows_time:
             into_minute_s = 0.0 if local is None else local.second + local.microsecond / 1e6
             moments.append(now_ns + round(min(SLICE_S, 60.0 - into_minute_s) * NS))
         await self._sleep(max(LEAST_WAIT_S, (min(moments) - now_ns) / NS))
-
-    def _follows_time(self) -> bool:
-        """Whether the time of day may change what is to be seen."""
-        settings = self._settings
-        return bool(
-            self._playlist.items
-            or settings.idle == "clock"
-            or settings.brightness
-            or settings.blank_hours
-            or settings.full_light_lux
-            or settings.requisitioned
-        )
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but no longer than until something changes."""
@@ -423,7 +429,7 @@ class Presenter:
         """What was wanted before the restart is wanted again."""
         self._restored = await self._desk.restore()
         if self._settings.requisitioned:
-            await self._lease.read()
+            self._restored = await self._lease.read() and self._restored
             self._outlet.found_dark = self._lease.found_dark
         for notice in self._desk.standing:
             if not notice.pages and not await self._drawable(notice):
@@ -473,6 +479,8 @@ class Presenter:
     async def _suffer(self, text: str) -> None:
         """The board is missing or silent: note it once, end orders that have waited too long, wait."""
         self._stands_no_more(self._top)
+        if self._top is not None:
+            self._top.due_ns = 0
         self._outlet.lost()
         if self.fault is None:
             logger.error("The board has failed. board=%s fault=%s", self._name, text)

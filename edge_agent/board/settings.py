@@ -235,6 +235,12 @@ class BoardSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                     yield key, "not_with", {"other": "requisitioned"}
 
     @property
+    def follows_time(self) -> bool:
+        """Whether the time of day, or the light, may change what is to be seen, whatever is asked for."""
+        told = self.brightness or self.blank_hours or self.full_light_lux or self.requisitioned
+        return bool(told) or self.idle == "clock"
+
+    @property
     def line(self) -> SerialSettings:
         """The line's settings as the serial door wants them."""
         return SerialSettings(

@@ -7,8 +7,12 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from edge_agent.model import Precedence
+from edge_agent.board.boards import Boards
+from edge_agent.board.lease import SCHEMA, Lease
+from edge_agent.model import NS, BoardClear, Issuer, OrderId, Precedence
 from edge_agent.playlist import Requisition
+from hal.sim import loop
+from hal.sim.database import VirtualDatabase
 from hal.sim.jetfile import JetfileSign
 from tests.board.conftest import Village, item
 
@@ -163,3 +167,78 @@ def test_the_board_ends_it_by_itself_when_the_node_is_dead() -> None:
         assert sign.current.kind != "priority"
 
     village.run(story)
+
+
+def test_a_reboot_without_a_clock_leaves_a_running_alarm_on_a_lent_board() -> None:
+    village = Village(protocol="jetfile", requisitioned=True)
+    sign = village.sign
+    assert isinstance(sign, JetfileSign)
+    sign.owner_plays(0, b"SALE")
+    owners = sign.current.dots
+
+    async def story() -> None:
+        village.post(requisitions=(lease(village, 60),))
+        await asyncio.sleep(5)
+        village.ask("Lũ quét", EMERGENCY, for_s=3000)
+        await asyncio.sleep(30)
+        assert sign.current.kind == "priority"
+        await village.restart(reboot=True)
+        village.clock.lose()
+        await asyncio.sleep(120)
+        assert sign.current.dots != owners
+        village.clock.sync(village.outside.utc_now())
+        await asyncio.sleep(2 * 3600)
+        assert sign.current.dots == owners
+
+    village.run(story)
+
+
+def test_an_alarm_that_was_taken_down_between_two_leases_does_not_come_back() -> None:
+    village = Village(protocol="jetfile", requisitioned=True)
+    sign = village.sign
+    assert isinstance(sign, JetfileSign)
+
+    async def story() -> None:
+        village.post(requisitions=(lease(village, 10), lease(village, 10, begins=60)))
+        await asyncio.sleep(5)
+        await village.shown("Lũ quét", EMERGENCY, for_s=6 * 3600)
+        await asyncio.sleep(1200)
+        intent = BoardClear(
+            id=OrderId("clear"),
+            issuer=Issuer("xa"),
+            precedence=EMERGENCY,
+            deadline_ns=village.clock.monotonic_ns() + 3600 * NS,
+        )
+        ticket = Boards({"main": village.presenter}).clear(intent)
+        if await ticket.granted():
+            ticket.begin()
+        async with asyncio.timeout(60):
+            await ticket.ended()
+        await asyncio.sleep(3600 - 1200)
+        assert sign.current.kind != "priority"
+
+    village.run(story)
+
+
+def test_what_could_not_be_noted_is_noted_later() -> None:
+    database = VirtualDatabase((SCHEMA,))
+
+    async def story() -> None:
+        held = Lease(board="main", database=database)
+        database.fail("full")
+        await held.take(found_dark=None)
+        stale = held.stale
+        assert stale
+        await held.take(found_dark=None)
+        assert not held.stale
+        again = Lease(board="main", database=database)
+        assert await again.read()
+        assert (again.held, again.found_dark) == (True, None)
+        await again.take(found_dark=True)
+        third = Lease(board="main", database=database)
+        assert await third.read()
+        assert third.found_dark is True
+        await third.end()
+        assert await again.read()
+
+    loop.run(story(), loop.Counter())

@@ -338,3 +338,51 @@ def test_a_line_that_has_more_time_than_one_pass_runs_again() -> None:
         assert dark < 30
 
     hall.run(story)
+
+
+def test_a_clear_ends_while_a_line_runs() -> None:
+    hall = Hall(columns=200, rows=96, x=0, y=0)
+
+    async def story() -> None:
+        hall.presenter.post(Playlist(version=1, items=(line(),)))
+        await asyncio.sleep(20)
+        ticket = hall.presenter.clear(
+            BoardClear(id=OrderId("c"), issuer=Issuer("xa"), precedence=Precedence.ROUTINE, deadline_ns=2**62)
+        )
+        if await ticket.granted():
+            ticket.begin()
+        async with asyncio.timeout(10):
+            assert (await ticket.ended()).state is OrderState.SUCCESSFUL
+
+    hall.run(story)
+
+
+def test_after_an_outage_a_page_has_its_whole_time() -> None:
+    hall = Hall()
+
+    async def story() -> None:
+        items = [
+            Item(
+                key=OrderId(f"{text}@v1"),
+                issuer=Issuer("xa"),
+                precedence=Precedence.ROUTINE,
+                content=TextContent(texts=(("vi", text),)),
+                seconds=20,
+            )
+            for text in ("Họp", "Chợ")
+        ]
+        hall.presenter.post(Playlist(version=1, items=tuple(items)))
+        await asyncio.sleep(5)
+        hall.screen.connected = False
+        await asyncio.sleep(60)
+        hall.screen.connected = True
+        texts: list[str] = []
+        for _ in range(90):
+            await asyncio.sleep(1)
+            if hall.presenter.fault is None:
+                texts.append(hall.presenter.state().text)
+        first = texts.index("Chợ")
+        assert 18 <= first <= 22
+        assert set(texts[:first]) == {"Họp"}
+
+    hall.run(story)

@@ -262,3 +262,22 @@ def test_an_idle_page_that_does_not_fit_is_none_and_notices_are_shown() -> None:
         assert finished.state is OrderState.SUCCESSFUL
 
     village.run(story)
+
+
+def test_what_was_refused_once_is_tried_again() -> None:
+    village, sign = stubborn({"020a": 0x9011, "0504": 0x5201}, brightness=("00:00 80",))
+
+    async def story() -> None:
+        village.clock.sync(village.clock.utc_now())
+        await asyncio.sleep(60)
+        assert village.presenter.health()[0] == "degraded"
+        sign.refused = {}
+        await asyncio.sleep(2 * 3600)
+        (why,) = village.presenter.health()[1]
+        assert "said again" in why, "and no longer that it cannot be dimmed"
+        await asyncio.sleep(86_400)
+        assert village.presenter.health() == ("ok", []), "yesterday's troubles are not today's"
+        assert sign.brightness == pytest.approx(80, abs=4)
+        assert sign.clock
+
+    village.run(story)
