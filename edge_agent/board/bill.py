@@ -93,6 +93,11 @@ class Turn(Showing):
     standing: _Standing | None = None
     """The page that is to be seen; None: none is."""
 
+    @property
+    def ends(self) -> datetime | None:
+        """When its item is over; None: no end is set."""
+        return None if self.item is None else self.item.ends
+
 
 class Bill:
     """The playlist's side of one board."""

@@ -78,13 +78,11 @@ def _opened(blob: bytes, columns: int, rows: int) -> Image.Image:
             ground = Image.new("RGBA", layer.size, (0, 0, 0, 255))
             return Image.alpha_composite(ground, layer).convert("RGB")
         return upright.convert("RGB")
-    except UnidentifiedImageError as error:  # its words name an address in memory
-        raise _refused(
-            f"The file is no whole picture of the formats {', '.join(FORMATS)}. Save it anew as PNG."
-        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+        nameless = isinstance(error, UnidentifiedImageError)  # its words name an address in memory
+        why = "" if nameless else f" ({error})"
         raise _refused(
-            f"The file is no whole picture of the formats {', '.join(FORMATS)} ({error}). Save it anew as PNG."
+            f"The file is no whole picture of the formats {', '.join(FORMATS)}{why}. Save it anew as PNG."
         ) from error
 
 

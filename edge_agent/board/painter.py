@@ -29,7 +29,9 @@ SCREEN_LINES_ORDINARY: Final = 8
 ROLLING_LINES: Final = (3, 4, 6, 8)
 """A line that runs is one of so many, the longer the smaller."""
 TELEVISION_ROWS: Final = 480
+"""A full-colour screen of so many rows may be a television."""
 MARGIN: Final = 0.03
+"""The share of a side that text keeps off its ends there."""
 CAPTION_ROWS: Final = 48
 """On lower boards a caption has a page of its own."""
 CODE_S: Final = 15.0
@@ -289,11 +291,13 @@ class Painter:
     def _rolling(self, text: str) -> Page | None:
         """A text as one line that runs through a screen, as large as its strip may be; None where none can be read."""
         settings = self._settings
+        if not self._full:
+            return None
         one_line = text.replace("\n", " ")
         heights = [
             settings.rows // lines for lines in ROLLING_LINES if settings.rows >= lines * SCALABLE_ROWS
         ]
-        for height in (heights or [settings.rows]) if self._full else ():
+        for height in heights or [settings.rows]:
             face = self._face(height)
             pace = scroll.speed(one_line, measure=face.width, width=settings.columns)
             width = face.width(one_line)

@@ -56,7 +56,9 @@ TAKE_OVER_MAX_S = 3600.0
 
 
 FORGIVEN_NS = 3600 * NS
+"""What a board has refused is tried again after this; one bad hour must not last until the next start."""
 COUNTED_NS = 86_400 * NS
+"""Retries older than this are told no more."""
 SURE_NS = 2 * NS
 """A board that has just been written to well need not be asked whether it still knows our files."""
 
@@ -89,20 +91,18 @@ class Panel:
         self._sure_ns = -SURE_NS
         """When it last took a picture or a page without a word against it: then it has its memory."""
         self._percent: int | None = None
-        self._undimmable = False
-        """It says that it does not know how to be dimmed."""
+        self._refused: set[type[Command]] = set()
+        """What it does not take, and can be spared: brightness, time."""
+        self._forgive_ns = 0
+        """When that is tried again."""
         self._minute: datetime | None = None
         self._verified: set[Picture] = set()
         """Pictures that the board was asked for, and had."""
         self.found_dark: bool | None = None
         self._stays_dark = False
         """It says that its dots are switched off, and they cannot be switched on: nothing waits for that any more."""
-        self._unclockable = False
-        """It does not take the time."""
         self._counted, self._counted_ns = link.counts, clock.monotonic_ns()
         """What had gone over the line when the day of which it is told began."""
-        self._forgive_ns = 0
-        """When it is tried again whether it takes what it has refused; one bad hour must not last until the next start."""
         self.status = Status()
         self.ready = False
 
@@ -132,7 +132,7 @@ class Panel:
                 f"Of {said} writes lately {refusals} were refused and {silences} not answered, and had to be said again: see "
                 "the cable, its length and its earth."
             )
-        if self._undimmable:
+        if Dim in self._refused:
             doubts.append("The board does not take a brightness; set board.brightness = [].")
         if self.status.dark:
             doubts.append(
@@ -157,7 +157,7 @@ class Panel:
         if now_ns - self._counted_ns >= COUNTED_NS:
             self._counted, self._counted_ns = self._link.counts, now_ns
         if now_ns >= self._forgive_ns:
-            self._undimmable = self._unclockable = False
+            self._refused.clear()
         if caps.keeps_errors:
             await self._link.say(ForgetErrors())
         if caps.tells_plan:
@@ -353,18 +353,18 @@ class Panel:
             return False
         step = max(1, round(percent * steps / 100))
         percent = round(step * 100 / steps)
-        if percent == self._percent or self._undimmable:
+        if percent == self._percent or Dim in self._refused:
             return False
         try:
             await self._link.say(Dim(percent))
         except Refusal:
-            self._undimmable, self._forgive_ns = True, self._clock.monotonic_ns() + FORGIVEN_NS
+            self._spare(Dim)
             return True
         self._percent = percent
         if self.caps.keeps_errors:
             reply = await self._link.say(AskErrors())
             if isinstance(reply, Errors) and reply.found:
-                self._undimmable = True
+                self._spare(Dim)
                 await self._link.say(ForgetErrors())
         return True
 
@@ -381,12 +381,17 @@ class Panel:
 
     async def set_clock(self, local: datetime) -> None:
         """Set the board's clock, where it has one."""
-        if not self.caps.clock or self._unclockable:
+        if not self.caps.clock or SetClock in self._refused:
             return
         try:
             await self._taken(SetClock(local + timedelta(milliseconds=500)))
         except Refusal:
-            self._unclockable, self._forgive_ns = True, self._clock.monotonic_ns() + FORGIVEN_NS
+            self._spare(SetClock)
+
+    def _spare(self, command: type[Command]) -> None:
+        """It does not take this: do without for a while."""
+        self._refused.add(command)
+        self._forgive_ns = self._clock.monotonic_ns() + FORGIVEN_NS
 
     async def self_test(self, *, on: bool) -> None:
         """Begin or end the board's own test pattern, where it has one."""

@@ -95,12 +95,11 @@ class Presenter:
         self._top: Showing | None = None
         self._changed = asyncio.Event()
         self._restored = False
-        self._reassert_ns = self._look_ns = 0
+        self._reassert_ns = self._look_ns = self._spent_ns = 0
         self._backoff_s = BACKOFF_MIN_S
         self._good_ns = clock.monotonic_ns()
         """When the board was last known to be well."""
         self._spent: str | None = None
-        self._spent_ns = 0
         """Why pictures are not written to it any more today."""
         self.fault: str | None = None
         """What is wrong with the board, a sentence with a remedy; None when it is well."""
@@ -223,7 +222,10 @@ class Presenter:
         if self._bill.broken is not None:
             self._vain = 0
             raise BoardFault(self._bill.broken)
-        if self._outlet.ready and self._well() and not await self._looked(self._clock.monotonic_ns()):
+        if not self._outlet.ready:
+            return
+        self._well()
+        if not await self._looked(self._clock.monotonic_ns()):
             self._desk.end_clears()
             await self._wait()
 
@@ -284,7 +286,8 @@ class Presenter:
     async def _own_digits(self, local: datetime) -> None:
         """The idle clock, as the board itself writes it."""
         await self._outlet.clock_text(local)
-        if self._outlet.ready and self._well():
+        if self._outlet.ready:
+            self._well()
             self._desk.end_clears()
             await self._wait()
 
@@ -336,10 +339,8 @@ class Presenter:
         left_s = self._lent_s(local) if lent else float("inf")
         if isinstance(top, Notice):
             left_s = min(left_s, (top.until_ns - self._clock.monotonic_ns()) / NS)
-        elif (
-            isinstance(top, Turn) and top.item is not None and top.item.ends is not None and local is not None
-        ):
-            left_s = min(left_s, (top.item.ends - local).total_seconds())
+        elif isinstance(top, Turn) and top.ends is not None and local is not None:
+            left_s = min(left_s, (top.ends - local).total_seconds())
         return await self._outlet.take_over(picture, left_s=left_s)
 
     async def _store(self, picture: Picture, owner: Showing, keep: list[Picture]) -> None:
@@ -468,13 +469,12 @@ class Presenter:
             self._good_ns = self._clock.monotonic_ns()
         await self._desk.keep_all()
 
-    def _well(self) -> bool:
-        """It shows what it should. Always True."""
+    def _well(self) -> None:
+        """It shows what it should."""
         self._vain, self._good_ns, self._backoff_s = 0, self._clock.monotonic_ns(), BACKOFF_MIN_S
         if self.fault is not None:
             logger.warning("The board is well again. board=%s", self._name)
             self.fault = None
-        return True
 
     async def _suffer(self, text: str) -> None:
         """The board is missing or silent: note it once, end orders that have waited too long, wait."""

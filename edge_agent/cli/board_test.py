@@ -24,6 +24,8 @@ from hal.linux.serial import SerialDevice
 from hal.ports import Screen
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from edge_agent.board.picture import Picture
     from edge_agent.catalogue import Language
 
@@ -139,42 +141,51 @@ async def handed_back(name: str, settings: BoardSettings, state_dir: str, *, wit
         database = await open_database(path, SCHEMAS)
     except (DatabaseError, DiskError) as error:
         return str(error)
-    lease = Lease(board=name, database=database)
-    clock = SystemClock()
-    link = link_on(SerialDevice(settings.device, settings.line, clock), settings, clock)
-    panel = Panel(link=link, caps=link.caps, clock=clock)
     try:
+        lease = Lease(board=name, database=database)
         await lease.read()
         if not lease.held:
             return None
-        panel.found_dark = lease.found_dark
-        async with asyncio.timeout(within_s):
+
+        async def hand_back(_: Link, panel: Panel) -> None:
+            panel.found_dark = lease.found_dark
             await panel.hand_back()
-        await lease.end()
-    except (SerialError, BoardFault) as error:
-        return str(error)
-    except TimeoutError:
-        return f"it took longer than {within_s:.0f} s"
+
+        fault = await _driven(settings, hand_back, within_s=within_s)
+        if fault is None:
+            await lease.end()
+        return fault or ""
     finally:
-        panel.lost()
         await database.close()
-    return ""
 
 
 async def released(settings: BoardSettings, *, within_s: float) -> str | None:
     """End a takeover and show nothing; why it could not be done, or None."""
+
+    async def release(link: Link, panel: Panel) -> None:
+        try:
+            if link.caps.tells_plan and not await panel.is_ours():
+                return  # nothing of ours stands there
+            if link.caps.takeover:
+                await link.say(Release())
+            await link.say(Show(None) if link.caps.slots else Draw(panel.darkness()))
+        except Refusal as refusal:
+            if not refusal.lost:
+                raise
+
+    return await _driven(settings, release, within_s=within_s)
+
+
+async def _driven(
+    settings: BoardSettings, work: Callable[[Link, Panel], Awaitable[None]], *, within_s: float
+) -> str | None:
+    """Do something with a board on a line; why it could not be done, or None."""
     clock = SystemClock()
     link = link_on(SerialDevice(settings.device, settings.line, clock), settings, clock)
     panel = Panel(link=link, caps=link.caps, clock=clock)
     try:
         async with asyncio.timeout(within_s):
-            if link.caps.tells_plan and not await panel.is_ours():
-                return None  # nothing of ours stands there
-            if link.caps.takeover:
-                await link.say(Release())
-            await link.say(Show(None) if link.caps.slots else Draw(panel.darkness()))
-    except Refusal as refusal:
-        return None if refusal.lost else str(refusal)
+            await work(link, panel)
     except (SerialError, BoardFault) as error:
         return str(error)
     except TimeoutError:

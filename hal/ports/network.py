@@ -186,9 +186,9 @@ class Web(Protocol):
         etag: str | None = None,
         follow: Callable[[str], bool] | None = None,
     ) -> Download:
-        """Send a GET, following at most 5 redirects (http(s) only; only to addresses that `follow`, when there is one,
-        says yes to; the others are WebBroken and never asked), asking for the range from `offset` with If-Range `etag` when offset > 0, and with offset 0 for a body that is another than that of `etag`
-        (If-None-Match; 304 when it is the same). Any status returns; the body is not read yet.
+        """Send a GET, following at most 5 redirects (http(s) only; where there is `follow`, only to addresses that it says
+        yes to, the others are WebBroken and never asked), asking for the range from `offset` with If-Range `etag` when
+        offset > 0, and with offset 0 for a body that is another than that of `etag` (If-None-Match; 304 when it is the same). Any status returns; the body is not read yet.
         Raises WebUnreachable, WebTimeout (connect 10 s, silence 20 s), WebBroken, ValueError for a
         URL that is not http(s)."""
 

@@ -132,7 +132,7 @@ class JetfileSign(Emulator):
             return b""
         if len(heard) < 16:
             return b""
-        length = 16 + 4 * heard[14] + heard[4] + 256 * heard[5]
+        length = self._length()
         if length > PACKET_MAX:
             heard.clear()
             self._minds(at_ns, "too_long", f"a packet of {length} bytes")
@@ -148,10 +148,14 @@ class JetfileSign(Emulator):
         heard = self._heard
         if len(heard) < 16 or heard[0] != 0x55:
             return 0
-        length = 16 + 4 * heard[14] + heard[4] + 256 * heard[5]
-        many = max(0, min(len(received) - place, length - len(heard) - 1))
+        many = max(0, min(len(received) - place, self._length() - len(heard) - 1))
         heard += received[place : place + many]
         return many
+
+    def _length(self) -> int:
+        """Of the packet whose head is whole."""
+        heard = self._heard
+        return 16 + 4 * heard[14] + heard[4] + 256 * heard[5]
 
     def _first_format(self, at_ns: int) -> bytes:
         """01 Z 00 02 A 0F disk folder label 06 text 04: stored, nothing answered."""

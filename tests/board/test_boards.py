@@ -26,6 +26,7 @@ from edge_agent.model import (
     Precedence,
     ReasonCode,
 )
+from edge_agent.ticket import Ticket
 from hal.sim import loop
 from hal.sim.board_line import VirtualSerial
 from hal.sim.clock import VirtualClock
@@ -84,6 +85,20 @@ class Place:
         if await ticket.granted():
             ticket.begin()
         return await ticket.ended()
+
+    async def clearing(self, order: str) -> Ticket:
+        """An order to take all routine notices down, begun."""
+        ticket = self.boards.clear(
+            BoardClear(
+                id=OrderId(order),
+                issuer=Issuer("xa"),
+                precedence=Precedence.ROUTINE,
+                deadline_ns=self.clock.monotonic_ns() + 60 * NS,
+            )
+        )
+        if await ticket.granted():
+            ticket.begin()
+        return ticket
 
     def lit(self) -> list[str]:
         return [name for name, sign in self.signs.items() if sign.current.kind != "blank"]
@@ -189,16 +204,7 @@ def test_a_clear_reaches_every_board() -> None:
     async def story() -> None:
         await place.shown(place.notice())
         assert place.boards.wanted == ("order-1",)
-        ticket = place.boards.clear(
-            BoardClear(
-                id=OrderId("order-2"),
-                issuer=Issuer("xa"),
-                precedence=Precedence.ROUTINE,
-                deadline_ns=place.clock.monotonic_ns() + 60 * NS,
-            )
-        )
-        if await ticket.granted():
-            ticket.begin()
+        ticket = await place.clearing("order-2")
         assert (await ticket.ended()).state is OrderState.SUCCESSFUL
         await asyncio.sleep(5)
         assert place.lit() == []
@@ -219,16 +225,7 @@ def test_a_clear_ends_although_a_board_of_somebody_else_is_among_them() -> None:
     async def story() -> None:
         await place.shown(place.notice())
         for number in range(12):
-            ticket = place.boards.clear(
-                BoardClear(
-                    id=OrderId(f"clear-{number}"),
-                    issuer=Issuer("xa"),
-                    precedence=Precedence.ROUTINE,
-                    deadline_ns=place.clock.monotonic_ns() + 60 * NS,
-                )
-            )
-            if await ticket.granted():
-                ticket.begin()
+            ticket = await place.clearing(f"clear-{number}")
             async with asyncio.timeout(30):
                 assert (await ticket.ended()).state is OrderState.SUCCESSFUL
         assert place.lit() == []
@@ -244,16 +241,7 @@ def test_a_clear_tells_what_it_took_from_every_board() -> None:
         await place.shown(place.notice("Một", boards=("main",)))
         await place.shown(replace(place.notice("Hai", boards=("cho",)), id=OrderId("order-2")))
         wanted = set(place.boards.wanted)
-        ticket = place.boards.clear(
-            BoardClear(
-                id=OrderId("clear"),
-                issuer=Issuer("xa"),
-                precedence=Precedence.ROUTINE,
-                deadline_ns=place.clock.monotonic_ns() + 60 * NS,
-            )
-        )
-        if await ticket.granted():
-            ticket.begin()
+        ticket = await place.clearing("clear")
         finished = await ticket.ended()
         assert wanted == {"order-1", "order-2"}
         assert finished.result["cleared"] == ["order-1", "order-2"]

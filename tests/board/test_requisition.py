@@ -19,6 +19,15 @@ from tests.board.conftest import Village, item
 ROUTINE, EMERGENCY = Precedence.ROUTINE, Precedence.EMERGENCY
 
 
+def borrowed(*, requisitioned: bool = True) -> tuple[Village, JetfileSign]:
+    """A sign on which its owner shows something; ours only for a time, unless it is not `requisitioned`."""
+    village = Village(protocol="jetfile", requisitioned=requisitioned)
+    sign = village.sign
+    assert isinstance(sign, JetfileSign)
+    sign.owner_plays(0, b"SALE")
+    return village, sign
+
+
 def lease(village: Village, minutes: int, *, begins: int = 0) -> Requisition:
     now = village.clock.utc_now().astimezone(UTC)
     return Requisition(
@@ -29,10 +38,7 @@ def lease(village: Village, minutes: int, *, begins: int = 0) -> Requisition:
 
 
 def test_a_requisitioned_board_is_used_in_its_time_and_handed_back_as_it_was_found() -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
-    sign.owner_plays(0, b"SALE")
+    village, sign = borrowed()
     owners = sign.current.dots
 
     async def story() -> None:
@@ -57,10 +63,7 @@ def test_a_requisitioned_board_is_used_in_its_time_and_handed_back_as_it_was_fou
 
 
 def test_a_lent_board_whose_owner_had_switched_it_off_is_lit_and_switched_off_again() -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
-    sign.owner_plays(0, b"SALE")
+    village, sign = borrowed()
     sign.switch_off(0)
     sign.clock = "the owner's"
 
@@ -78,9 +81,7 @@ def test_a_lent_board_whose_owner_had_switched_it_off_is_lit_and_switched_off_ag
 
 @pytest.mark.parametrize("precedence", [ROUTINE, EMERGENCY])
 def test_a_board_that_somebody_switches_off_is_lit_again(precedence: Precedence) -> None:
-    village = Village(protocol="jetfile")
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
+    village, sign = borrowed(requisitioned=False)
 
     async def story() -> None:
         village.ask("Lũ quét", precedence, for_s=7200)
@@ -94,9 +95,7 @@ def test_a_board_that_somebody_switches_off_is_lit_again(precedence: Precedence)
 
 
 def test_an_emergency_lights_a_board_that_was_switched_off_at_once() -> None:
-    village = Village(protocol="jetfile")
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
+    village, sign = borrowed(requisitioned=False)
 
     async def story() -> None:
         await asyncio.sleep(60)
@@ -110,10 +109,7 @@ def test_an_emergency_lights_a_board_that_was_switched_off_at_once() -> None:
 
 @pytest.mark.parametrize("how", ["nothing to show", "dead at its end"])
 def test_a_lent_board_is_handed_back_whatever_happened_meanwhile(how: str) -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
-    sign.owner_plays(0, b"SALE")
+    village, sign = borrowed()
     owners = sign.current.dots
     sign.switch_off(0)
 
@@ -138,9 +134,7 @@ def test_a_lent_board_is_handed_back_whatever_happened_meanwhile(how: str) -> No
 
 
 def test_not_even_an_emergency_touches_it_outside_its_time() -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
+    village, sign = borrowed()
 
     async def story() -> None:
         assert not village.presenter.ours
@@ -152,10 +146,7 @@ def test_not_even_an_emergency_touches_it_outside_its_time() -> None:
 
 
 def test_the_board_ends_it_by_itself_when_the_node_is_dead() -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
-    sign.owner_plays(0, b"SALE")
+    village, sign = borrowed()
 
     async def story() -> None:
         village.post(item("a", "Bão số 9"), requisitions=(lease(village, 30),))
@@ -170,10 +161,7 @@ def test_the_board_ends_it_by_itself_when_the_node_is_dead() -> None:
 
 
 def test_a_reboot_without_a_clock_leaves_a_running_alarm_on_a_lent_board() -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
-    sign.owner_plays(0, b"SALE")
+    village, sign = borrowed()
     owners = sign.current.dots
 
     async def story() -> None:
@@ -194,9 +182,7 @@ def test_a_reboot_without_a_clock_leaves_a_running_alarm_on_a_lent_board() -> No
 
 
 def test_an_alarm_that_was_taken_down_between_two_leases_does_not_come_back() -> None:
-    village = Village(protocol="jetfile", requisitioned=True)
-    sign = village.sign
-    assert isinstance(sign, JetfileSign)
+    village, sign = borrowed()
 
     async def story() -> None:
         village.post(requisitions=(lease(village, 10), lease(village, 10, begins=60)))
